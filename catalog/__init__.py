@@ -1,0 +1,1 @@
+"""What data is: schemas, digests, shards on disk, the verdict ledger, versions and their index."""

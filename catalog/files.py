@@ -1,0 +1,112 @@
+"""Files that are there whole or not at all: temporary name, fsync, rename, fsync of the folder."""
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from catalog.errors import UserError
+
+_PREFIX = ".tmp-"
+
+
+def explain(error: OSError, path: Path) -> UserError:
+    """Return the `UserError` for an `OSError` met while writing `path`."""
+    where = f"`{path}`"
+    if error.errno == errno.ENOSPC:
+        return UserError(f"disk full while writing {where}", hint="free some space and run the same command again")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UserError(
+            f"cannot write {where}: {os.strerror(error.errno)}", hint="choose a store that you may write to"
+        )
+    if error.errno in (errno.EDQUOT,):
+        return UserError(f"disk quota exceeded while writing {where}", hint="free some space and run it again")
+    return UserError(f"cannot write {where}: {error.strerror or error}")
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path`; on success fsync it and rename it to `path`, on failure remove it.
+
+    Raises `UserError` when the disk is full or not writable.
+    """
+    # The process id keeps two writers apart; leftovers of a killed one are swept by `sweep`.
+    tmp = path.parent / f"{_PREFIX}{os.getpid()}-{path.name}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tmp.open("wb") as f:
+            yield f
+            f.flush()
+            os.fsync(f.fileno())
+        tmp.replace(path)
+        sync_folder(path.parent)
+    except BaseException as e:
+        with contextlib.suppress(OSError):
+            tmp.unlink(missing_ok=True)
+        if isinstance(e, OSError):
+            raise explain(e, path) from e
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename within `folder` durable."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all."""
+    with atomic(path) as f:
+        f.write(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON with sorted keys and a final newline, whole or not at all."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(path, text.encode())
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON value in `path`; raise `UserError` when it is missing or not JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        msg = f"no such file: `{path}`"
+        raise UserError(msg) from None
+    except (ValueError, OSError) as e:
+        msg = f"cannot read `{path}`: {e}"
+        raise UserError(msg) from None
+
+
+def publish(staging: Path, target: Path) -> None:
+    """Rename a finished folder to its final name; when the target is there already, it holds the same: drop staging."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging.rename(target)
+        sync_folder(target.parent)
+    except OSError as e:
+        if e.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            remove(staging)
+            return
+        raise explain(e, target) from e
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder and all in it; not being there is fine."""
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(folder: Path) -> int:
+    """Remove what killed writers left in `folder` (files under a temporary name); return how many."""
+    stale = list(folder.rglob(f"{_PREFIX}*")) if folder.is_dir() else []
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return len(stale)

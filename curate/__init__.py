@@ -1,0 +1,1 @@
+"""How data moves: sources, pipeline, engines, run, report, planted corpora."""

@@ -1,0 +1,1 @@
+"""Engines: where work runs. Protocol in `curate/engines/base.py`."""

@@ -1,0 +1,1 @@
+"""Planted corpora: generated samples with labelled defects, and the truth about them in a separate file."""

@@ -1,0 +1,190 @@
+"""The protocol of a filter: a pure function from samples to scores. It never drops anything.
+
+    @scorer(version=1, scores={"aspect_ratio": pa.float64()}, bounds={"aspect_ratio": (None, 3.0)})
+    def aspect_ratio(batch: pa.RecordBatch) -> pa.RecordBatch: ...
+
+`batch` is SAMPLE (`catalog/schema.py`); the result has one row per sample, in the same order, with exactly the columns
+of `scores`. Null means "does not apply" and keeps the sample; NaN means "could not be computed" and drops it.
+Keyword-only arguments are the filter's parameters. A filter that looks at pixels takes a second positional argument
+`images: Images` (`filters/shared/images.py`), decoded once and shared by all filters of a pass.
+
+A result must not depend on where batches are cut, on the number of workers or on the order of shards.
+
+A parameter whose name is `model` or `index` is a path to a folder or file that the filter loads; its content digest,
+not its path, goes into the fingerprint.
+
+Two kinds of filter have a global half as well, written in the same file:
+- a deduplicating filter: `scores` holds one signature column with bounds {}, and the module has
+  `cluster(signatures: pa.Table, **params) -> pa.Table`: from (id, <score columns>) of every sample to
+  (id, cluster, similarity); a sample that has no duplicate may be left out. Who survives is decided in `catalog/judge.py`.
+- a decontaminating filter: the module has `build(batches: Iterator[pa.RecordBatch], **params) -> pa.Table`, from the
+  samples of the evaluation sets to an index table, which is handed to the filter as its parameter `index` (a Parquet file);
+  one of its score columns is named `match` (string: id of the evaluation item) and becomes VERDICT.match.
+"""
+
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from catalog.digests import file_digest, fingerprint, layout_digest
+from catalog.errors import UserError, nearest
+
+Bound = tuple[float | None, float | None]
+"""(low, high), both inclusive; None: no bound on that side."""
+
+PATH_PARAMETERS = ("model", "index")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """One filter with its parameters bound."""
+
+    name: str
+    version: int
+    scores: Mapping[str, pa.DataType]
+    bounds: Mapping[str, Bound]  # the published defaults, cited in the docstring
+    fn: Callable[..., pa.RecordBatch]
+    needs_images: bool
+    needs_model: bool  # runs a neural network: an engine may give it a GPU
+    params: Mapping[str, Any] = field(default_factory=dict)
+    doc: str = ""
+
+    @property
+    def cluster(self) -> Callable[..., pa.Table] | None:
+        """The global half of a deduplicating filter, with its parameters bound, or None."""
+        return self._global("cluster")
+
+    @property
+    def build(self) -> Callable[..., pa.Table] | None:
+        """The index builder of a decontaminating filter, with its parameters bound, or None."""
+        return self._global("build")
+
+    def _global(self, name: str) -> Callable[..., pa.Table] | None:
+        fn = getattr(inspect.getmodule(inspect.unwrap(self.fn)), name, None)
+        if fn is None:
+            return None
+        wanted = inspect.signature(fn).parameters
+        return functools.partial(fn, **{k: v for k, v in self.params.items() if k in wanted})
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits of name, version, parameters and the digests of what it loads. Bounds are not in it."""
+        params = {
+            k: path_digest(Path(v)) if k in PATH_PARAMETERS and v is not None else v for k, v in self.params.items()
+        }
+        return fingerprint({"name": self.name, "version": self.version, "params": _plain(params)})
+
+    def score(self, batch: pa.RecordBatch, images: Any = None) -> pa.RecordBatch:
+        """Return the scores of `batch`, checked: the declared columns and types, one row per sample."""
+        args = (batch, images) if self.needs_images else (batch,)
+        out = self.fn(*args, **self.params)
+        want = pa.schema(list(self.scores.items()))
+        if out.num_rows != batch.num_rows or not out.schema.equals(want):
+            msg = (
+                f"filter `{self.name}` is broken: expected {batch.num_rows} rows of {want.names}, "
+                f"got {out.num_rows} rows of {out.schema.names}"
+            )
+            raise TypeError(msg)
+        return out
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` with floats as their shortest decimal string: canonical JSON of floats is a trap across languages."""
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value
+
+
+@functools.lru_cache(maxsize=256)
+def _path_digest(path: Path, stamp: int) -> str:
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        return layout_digest((p.relative_to(path).as_posix(), p.stat().st_size, file_digest(p)) for p in files)
+    return file_digest(path)
+
+
+def path_digest(path: Path) -> str:
+    """Return the content digest of a file or of all files of a folder; raise `UserError` when it is not there."""
+    if not path.exists():
+        msg = f"no such model or index: `{path}`"
+        raise UserError(msg)
+    return _path_digest(path, path.stat().st_mtime_ns)
+
+
+def scorer(
+    *,
+    version: int,
+    scores: Mapping[str, pa.DataType],
+    bounds: Mapping[str, Bound],
+    needs_model: bool = False,
+) -> Callable[[Callable[..., pa.RecordBatch]], Filter]:
+    """Turn a function into a `Filter` named after its file. Raise `version` when its numbers change."""
+
+    def wrap(fn: Callable[..., pa.RecordBatch]) -> Filter:
+        arguments = inspect.signature(fn).parameters
+        defaults = {
+            k: (None if p.default is inspect.Parameter.empty else p.default)
+            for k, p in arguments.items()
+            if p.kind is inspect.Parameter.KEYWORD_ONLY
+        }
+        return Filter(
+            name=fn.__module__.rpartition(".")[2],
+            version=version,
+            scores=dict(scores),
+            bounds=dict(bounds),
+            fn=fn,
+            needs_images="images" in arguments,
+            needs_model=needs_model,
+            params=defaults,
+            doc=inspect.getdoc(inspect.getmodule(fn)) or "",
+        )
+
+    return wrap
+
+
+def names() -> list[str]:
+    """Return the names of all filters: the files of this folder but this one."""
+    import filters
+
+    return sorted(m.name for m in pkgutil.iter_modules(filters.__path__) if m.name != "base" and not m.ispkg)
+
+
+def load(name: str, params: Mapping[str, Any] | None = None) -> Filter:
+    """Return the filter `name` with `params` bound; raise `UserError` for a name or parameter that does not exist."""
+    if name not in names():
+        msg = f"no filter named `{name}`{nearest(name, names())}"
+        raise UserError(msg, usage=True)
+    found = getattr(importlib.import_module(f"filters.{name}"), name)
+    assert isinstance(found, Filter)
+    params = dict(params or {})
+    for key in params:
+        if key not in found.params:
+            msg = f"filter `{name}` has no parameter `{key}`{nearest(key, found.params)}"
+            raise UserError(msg, usage=True)
+    return Filter(
+        name=found.name,
+        version=found.version,
+        scores=found.scores,
+        bounds=found.bounds,
+        fn=found.fn,
+        needs_images=found.needs_images,
+        needs_model=found.needs_model,
+        params={**found.params, **params},
+        doc=found.doc,
+    )
+
+
+def every() -> Iterator[Filter]:
+    """Yield every filter with its default parameters."""
+    return (load(name) for name in names())

@@ -1,0 +1,1 @@
+"""Mixtures: spec, solver, lock, loader."""
