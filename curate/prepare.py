@@ -1,0 +1,144 @@
+"""What must be there before scoring: fitted models and decontamination indexes, made once and named by content."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from catalog.digests import fingerprint
+from catalog.errors import UserError
+from catalog.shards import MediaReader, write_table
+from catalog.store import SHORT, SourceVersion, Store
+from curate.recipe import ModelSpec, Recipe, StageSpec
+from filters import base
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, done, total)."""
+
+
+def batches(store: Store, source: SourceVersion) -> Iterator[pa.RecordBatch]:
+    """Yield the samples of a source version, a few hundred at a time, media tars named from the store's root."""
+    prefix = store.source_dir(source.name, source.digest).relative_to(store.root)
+    for number in range(source.shards):
+        table = store.samples(source, number)
+        for batch in table.to_batches(max_chunksize=256):
+            yield _rooted(batch, prefix.as_posix())
+
+
+def _rooted(batch: pa.RecordBatch, prefix: str) -> pa.RecordBatch:
+    """Return the batch with every `shard` made relative to the store's root instead of its source's folder."""
+    media = batch["media"]
+    flat = media.flatten()
+    shard = pa.compute.binary_join_element_wise(prefix, flat.field("shard"), "/")
+    names = [f.name for f in flat.type]
+    fields = [shard if n == "shard" else flat.field(n) for n in names]
+    values = pa.StructArray.from_arrays(fields, fields=list(flat.type))
+    lengths = pa.compute.fill_null(pa.compute.list_value_length(media), 0)
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), pa.compute.cumulative_sum(lengths).cast(pa.int32())])
+    column = pa.ListArray.from_arrays(offsets, values).cast(media.type)
+    at = batch.schema.get_field_index("media")
+    return pa.RecordBatch.from_arrays(
+        [column if i == at else batch.column(i) for i in range(batch.num_columns)], schema=batch.schema
+    )
+
+
+def model_dir(store: Store, spec: ModelSpec, source: SourceVersion) -> Path:
+    """Return the folder of a fitted model: named by what it is fitted on and with."""
+    from curate import fit_clip
+
+    config = dataclasses.asdict(fit_clip.config(spec.config))
+    key = fingerprint({"fit": spec.fit, "on": source.digest, "config": _plain(config), "version": fit_clip.VERSION})
+    return store.root / "models" / f"{spec.name}@{key}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def fit_models(
+    store: Store, recipe: Recipe, sources: Mapping[str, SourceVersion], progress: Progress
+) -> dict[str, Path]:
+    """Fit every model of the recipe that is not there yet; return their folders by name."""
+    from curate import fit_clip
+
+    out = {}
+    for spec in recipe.models:
+        source = sources[spec.source]
+        folder = out[spec.name] = model_dir(store, spec, source)
+        if folder.exists():
+            continue
+        if not source.samples:
+            msg = f"model `{spec.name}` cannot be fitted: source `{source.name}` has no samples"
+            raise UserError(msg, hint="the rejects of the source say why")
+
+        def step(done: int, total: int, name: str = spec.name) -> None:
+            progress(f"fit {name}", done, total)
+
+        with MediaReader(store.root) as reader:
+            fit_clip.fit(
+                batches(store, source), reader, folder, config=fit_clip.config(spec.config), progress=step
+            )
+    return out
+
+
+def suite(stage: StageSpec, recipe: Recipe, sources: Mapping[str, SourceVersion]) -> list[SourceVersion]:
+    """Return the evaluation sets that a decontaminating stage is held against."""
+    names = stage.against or tuple(s.name for s in recipe.by_role("eval"))
+    return [sources[n] for n in sorted(names)]
+
+
+def resolve(
+    store: Store,
+    recipe: Recipe,
+    sources: Mapping[str, SourceVersion],
+    models: Mapping[str, Path],
+    *,
+    build: bool,
+    progress: Progress = lambda *_: None,
+) -> list[tuple[StageSpec, base.Filter | None]]:
+    """Return every stage with its filter, model and index bound.
+
+    With `build` false (a plan) nothing is written, and a filter whose model or index is not there yet is None.
+    """
+    out: list[tuple[StageSpec, base.Filter | None]] = []
+    for number, stage in enumerate(recipe.stages):
+        params = dict(stage.params)
+        if params.get("model") in models:
+            params["model"] = str(models[params["model"]])
+            if not Path(params["model"]).exists():
+                out.append((stage, None))
+                continue
+        flt = base.load(stage.filter, params)
+        if flt.build is not None:
+            path = _index(store, flt, suite(stage, recipe, sources))
+            if not path.exists():
+                if not build:
+                    out.append((stage, None))
+                    continue
+                progress("index evaluation sets", number, len(recipe.stages))
+                _build_index(store, flt, suite(stage, recipe, sources), path)
+            flt = base.load(stage.filter, {**params, "index": str(path)})
+        out.append((stage, flt))
+    return out
+
+
+def _index(store: Store, flt: base.Filter, against: Sequence[SourceVersion]) -> Path:
+    if not against:
+        msg = f"stage `{flt.name}` needs evaluation sets: no source has role `eval`"
+        raise UserError(msg, hint="add a source with `role: eval`, or name one in `against`", usage=True)
+    key = fingerprint({"filter": flt.fingerprint, "against": sorted(s.digest for s in against)})
+    return store.root / "indexes" / f"{flt.name}@{key[:SHORT]}.parquet"
+
+
+def _build_index(store: Store, flt: base.Filter, against: Sequence[SourceVersion], path: Path) -> None:
+    assert flt.build is not None
+    everything = (b for s in against for b in batches(store, s))
+    with MediaReader(store.root) as reader:
+        # An index of pictures needs the pictures; an index of texts takes samples only.
+        write_table(path, flt.build(everything, reader=reader) if flt.needs_images else flt.build(everything))

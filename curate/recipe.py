@@ -1,0 +1,212 @@
+"""A recipe: which sources, which models, which filters with which bounds. YAML in, frozen dataclasses out.
+
+    name: demo
+    shard_rows: 1000
+    sources:
+      - {name: scenes, format: table, path: scenes/records.jsonl, images: scenes, task: caption, fields: {...}}
+      - {name: heldout, format: text, path: heldout/*.jsonl, role: eval, ...}     # never trained on; decontaminated against
+      - {name: trusted, format: table, path: trusted/records.jsonl, role: fit}    # only fits models
+    models:
+      dfn: {fit: clip, source: trusted}        # a data filtering network, usable as a `model` parameter below
+    stages:                                    # bounds decide first, in this order; then clusters, in this order
+      - filter: aspect_ratio                   # the filter's published bounds
+      - filter: clip_score
+        params: {model: dfn}
+        bounds: {clip_score: {top: 0.7, per: source}}    # or {min: .., max: ..}; {} looks but never drops
+        tasks: [caption, vqa]                  # only these; also: sources: [...]
+      - filter: decontaminate_text
+        against: [heldout]                     # default: every source with role eval
+      - filter: dedup_minhash
+        prefer: [clip_score.clip_score]        # who survives: highest first; ties by id
+    mixture: {...}                             # a mixture spec (docs/mixtures.md), locked at the end of the run
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from catalog.errors import UserError, nearest, unknown_keys
+from catalog.judge import Rule, bound_fields
+from curate.ingest import SourceSpec
+from filters import base
+
+ROLES = ("train", "eval", "fit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSpec:
+    """One filter of a recipe. `bounds` are the fields of `catalog.judge.Rule` per score."""
+
+    filter: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    bounds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
+    prefer: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A model that the run itself fits before scoring: `fit` names how, `source` on what, `config` with which settings."""
+
+    name: str
+    fit: str
+    source: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A whole recipe. `mixture` is passed through to whoever locks mixtures."""
+
+    name: str
+    sources: tuple[SourceSpec, ...]
+    stages: tuple[StageSpec, ...] = ()
+    models: tuple[ModelSpec, ...] = ()
+    shard_rows: int = 1000
+    mixture: Mapping[str, Any] | None = None
+
+    def by_role(self, role: str) -> tuple[SourceSpec, ...]:
+        """Return the sources of one role."""
+        return tuple(s for s in self.sources if s.role == role)
+
+
+def read(path: Path) -> Recipe:
+    """Read a recipe file; raise `UserError` with the nearest valid name for anything unknown."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = nearest(path.name, [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else [])
+        msg = f"no recipe at `{path}`{near}"
+        raise UserError(msg, usage=True) from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as e:
+        msg = f"cannot read recipe `{path}`: {' '.join(str(e).split())}"
+        raise UserError(msg, usage=True) from None
+    return parse(raw, f"recipe `{path}`")
+
+
+def parse(raw: Any, where: str) -> Recipe:
+    """Return the recipe that a YAML value describes."""
+    _mapping(raw, where)
+    unknown_keys(raw, ("name", "shard_rows", "sources", "models", "stages", "mixture"), where)
+    for key in ("name", "sources"):
+        if not raw.get(key):
+            msg = f"{where} has no `{key}`"
+            raise UserError(msg, usage=True)
+    if not isinstance(raw["name"], str) or not raw["name"].replace("-", "").replace("_", "").isalnum():
+        msg = f"`name` of {where} must be letters, digits, `-` and `_`, got `{raw['name']}`"
+        raise UserError(msg, usage=True)
+    rows = raw.get("shard_rows", 1000)
+    if not isinstance(rows, int) or isinstance(rows, bool) or rows < 1:
+        msg = f"`shard_rows` of {where} must be a whole number above 0, got `{rows}`"
+        raise UserError(msg, usage=True)
+    sources = tuple(SourceSpec.from_dict(s) for s in _list(raw["sources"], f"`sources` of {where}"))
+    _unique([s.name for s in sources], f"sources of {where}")
+    models = tuple(
+        _model(n, m, sources, where) for n, m in _mapping(raw.get("models") or {}, f"`models` of {where}").items()
+    )
+    stages = tuple(_stage(s, sources, models, where) for s in _list(raw.get("stages") or [], f"`stages` of {where}"))
+    _unique([s.filter for s in stages], f"stages of {where}")
+    recipe = Recipe(
+        name=raw["name"], sources=sources, stages=stages, models=models, shard_rows=rows, mixture=raw.get("mixture")
+    )
+    _check_prefer(recipe)
+    if not recipe.by_role("train"):
+        msg = f"{where} has no source with role `train`"
+        raise UserError(msg, usage=True)
+    return recipe
+
+
+def _model(name: str, raw: Any, sources: tuple[SourceSpec, ...], where: str) -> ModelSpec:
+    where = f"model `{name}` of {where}"
+    _mapping(raw, where)
+    unknown_keys(raw, ("fit", "source", "config"), where)
+    if raw.get("fit") != "clip":
+        msg = f"`fit` of {where} must be `clip`, got `{raw.get('fit')}`"
+        raise UserError(msg, usage=True)
+    _known([raw.get("source", "")], [s.name for s in sources], "source", where)
+    return ModelSpec(name=name, fit="clip", source=raw["source"], config=_mapping(raw.get("config") or {}, where))
+
+
+def _stage(raw: Any, sources: tuple[SourceSpec, ...], models: tuple[ModelSpec, ...], where: str) -> StageSpec:
+    if isinstance(raw, str):
+        raw = {"filter": raw}
+    _mapping(raw, f"a stage of {where}")
+    name = str(raw.get("filter", ""))
+    where = f"stage `{name}` of {where}"
+    unknown_keys(raw, ("filter", "params", "bounds", "sources", "tasks", "against", "prefer"), where)
+    params = _mapping(raw.get("params") or {}, f"`params` of {where}")
+    loaded = base.load(name, params)
+    bounds: dict[str, Mapping[str, Any]] = {
+        score: {k: v for k, v in (("low", low), ("high", high)) if v is not None}
+        for score, (low, high) in loaded.bounds.items()
+    }
+    if "bounds" in raw:
+        given = _mapping(raw["bounds"] or {}, f"`bounds` of {where}")
+        _known(list(given), list(loaded.scores), "score", where)
+        bounds = {score: bound_fields(b or {}, f"bound `{score}` of {where}") for score, b in given.items()}
+    for key, known, what in (
+        ("sources", [s.name for s in sources], "source"),
+        ("against", [s.name for s in sources if s.role == "eval"], "source with role `eval`"),
+    ):
+        _known(_list(raw.get(key) or [], f"`{key}` of {where}"), known, what, where)
+    return StageSpec(
+        filter=name,
+        params=params,
+        bounds=bounds,
+        sources=tuple(raw.get("sources") or ()),
+        tasks=tuple(_list(raw.get("tasks") or [], f"`tasks` of {where}")),
+        against=tuple(raw.get("against") or ()),
+        prefer=tuple(_list(raw.get("prefer") or [], f"`prefer` of {where}")),
+    )
+
+
+def _check_prefer(recipe: Recipe) -> None:
+    scores = [f"{s.filter}.{score}" for s in recipe.stages for score in base.load(s.filter, s.params).scores]
+    for stage in recipe.stages:
+        _known(list(stage.prefer), scores, "score", f"`prefer` of stage `{stage.filter}`")
+
+
+def rules(stage: StageSpec, loaded: base.Filter) -> list[Rule]:
+    """Return the rules of a stage, given its filter with the real model and index."""
+    common: dict[str, Any] = {
+        "stage": stage.filter,
+        "fingerprint": loaded.fingerprint,
+        "sources": stage.sources,
+        "tasks": stage.tasks,
+    }
+    if loaded.cluster:
+        return [Rule(**common, score="duplicate", cluster=True, prefer=stage.prefer)]
+    return [Rule(**common, score=score, **fields) for score, fields in stage.bounds.items() if fields]
+
+
+def _mapping(raw: Any, where: str) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        msg = f"{where} must be a mapping of names to values, got `{raw}`"
+        raise UserError(msg, usage=True)
+    return raw
+
+
+def _list(raw: Any, where: str) -> list[Any]:
+    if not isinstance(raw, list):
+        msg = f"{where} must be a list, got `{raw}`"
+        raise UserError(msg, usage=True)
+    return raw
+
+
+def _known(given: list[Any], known: list[str], what: str, where: str) -> None:
+    for name in given:
+        if name not in known:
+            msg = f"no {what} named `{name}` in {where}{nearest(str(name), known)}"
+            raise UserError(msg, usage=True)
+
+
+def _unique(names: list[str], where: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            msg = f"`{name}` stands twice among the {where}"
+            raise UserError(msg, usage=True)

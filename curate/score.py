@@ -1,0 +1,128 @@
+"""The fused scoring pass: one task per source shard reads it once, decodes its images once, runs every filter on it."""
+
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from catalog.shards import MediaReader, write_table
+from catalog.store import Store
+from filters import base
+from filters.shared.images import Images
+
+# A batch ends at 256 samples or 32 megapixels, whichever comes first: 100 MB of RGB. The cut depends on the shard alone,
+# never on who runs it, so that batched arithmetic (CLIP) sees the same shapes on every engine.
+BATCH_ROWS = 256
+BATCH_PIXELS = 32_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreItem:
+    """Which filters (by number) are still missing for which shard."""
+
+    source: str
+    digest: str
+    shard: int
+    missing: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """What scoring one shard did."""
+
+    source: str
+    shard: int
+    samples: int
+    files: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreTask:
+    """Score one shard with the filters it misses; picklable."""
+
+    root: str
+    filters: tuple[tuple[str, str], ...]  # (name, parameters as JSON)
+
+    def __call__(self, item: ScoreItem) -> Scored:
+        """Write one score file per missing filter, atomically, and tell how many samples were scored."""
+        store = Store(self.root)
+        source = store.source(f"{item.source}@{item.digest}")
+        table = store.samples(source, item.shard)
+        loaded = [_load(*self.filters[k]) for k in item.missing]
+        with MediaReader(store.source_dir(source.name, source.digest)) as reader:
+            scored = score_table(table, loaded, reader)
+        for flt, scores in zip(loaded, scored, strict=True):
+            write_table(store.score_path(flt.name, flt.fingerprint, source.digest, item.shard), scores)
+        return Scored(source=item.source, shard=item.shard, samples=table.num_rows, files=len(loaded))
+
+
+@functools.lru_cache(maxsize=128)
+def _load(name: str, params: str) -> base.Filter:
+    return base.load(name, json.loads(params))
+
+
+def frozen(name: str, params: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a filter as (name, parameters as JSON): hashable and picklable."""
+    return name, json.dumps(params, sort_keys=True)
+
+
+def score_table(table: pa.Table, filters: Sequence[base.Filter], reader: MediaReader) -> list[pa.Table]:
+    """Return one table of scores per filter, row-aligned with `table`; images are decoded once for all of them."""
+    parts: list[list[pa.RecordBatch]] = [[] for _ in filters]
+    for batch in cut(table):
+        images = Images.read(batch, reader) if any(f.needs_images for f in filters) else None
+        for k, flt in enumerate(filters):
+            parts[k].append(flt.score(batch, images))
+    schemas = [pa.schema(list(f.scores.items())) for f in filters]
+    return [pa.Table.from_batches(p, schema=s) for p, s in zip(parts, schemas, strict=True)]
+
+
+def cut(table: pa.Table) -> Iterator[pa.RecordBatch]:
+    """Cut a shard into batches of at most 256 samples and about 32 megapixels; a single larger sample stands alone."""
+    if not table.num_rows:
+        return
+    whole = table.combine_chunks().to_batches()[0]
+    media = whole["media"]
+    offsets = np.asarray(media.offsets)
+    flat = media.values
+    size = np.nan_to_num(
+        flat.field("width").cast(pa.float64()).to_numpy(zero_copy_only=False)
+        * flat.field("height").cast(pa.float64()).to_numpy(zero_copy_only=False)
+    )
+    total = np.concatenate([[0.0], np.cumsum(size)])
+    pixels = total[offsets[1:]] - total[offsets[:-1]]
+    start, load = 0, 0.0
+    for i in range(whole.num_rows):
+        if i > start and (i - start >= BATCH_ROWS or load + pixels[i] > BATCH_PIXELS):
+            yield whole.slice(start, i - start)
+            start, load = i, 0.0
+        load += pixels[i]
+    yield whole.slice(start)
+
+
+def missing_items(
+    store: Store, sources: Sequence[tuple[str, str, int]], filters: Sequence[tuple[base.Filter, tuple[str, ...]]]
+) -> tuple[list[ScoreItem], int]:
+    """Return the shards with score files still to write, and how many files are there already.
+
+    `sources` are (name, digest, shards); each filter comes with the sources that it is limited to (empty: all).
+    """
+    items, cached = [], 0
+    for name, digest, shards in sources:
+        wanted = [k for k, (_, only) in enumerate(filters) if not only or name in only]
+        for shard in range(shards):
+            paths = [(k, _path(store, filters[k][0], digest, shard)) for k in wanted]
+            missing = tuple(k for k, p in paths if not p.exists())
+            cached += len(paths) - len(missing)
+            if missing:
+                items.append(ScoreItem(source=name, digest=digest, shard=shard, missing=missing))
+    return items, cached
+
+
+def _path(store: Store, flt: base.Filter, digest: str, shard: int) -> Path:
+    return store.score_path(flt.name, flt.fingerprint, digest, shard)
