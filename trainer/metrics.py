@@ -123,7 +123,7 @@ def numeric_match(answer: str, references: Sequence[str]) -> float:
     if got is None:
         return 0.0
     wanted = [n for n in (read_number(r) for r in references) if n is not None]
-    return float(any(abs(got - want) <= Fraction(1, 10**6) * max(1, abs(want)) for want in wanted))
+    return float(any(abs(got - want) <= Fraction(1, 10**6) * max(Fraction(1), abs(want)) for want in wanted))
 
 
 def _whole_number(text: str) -> Fraction | None:

@@ -67,8 +67,10 @@ def test_anls_stays_in_range_and_is_one_only_for_equal(a: str, b: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "want"),
-    [("so 3 + 4 = 7\n#### 7", 7), ("#### 1,234", 1234), ("#### $12.50", Fraction(25, 2)), ("#### -3", -3), ("#### 3/4", Fraction(3, 4)),
-     ("#### 18 apples", 18), (r"thus \boxed{\frac{3}{4}}", Fraction(3, 4)), ("it is 5, then 10 - 4 = 6", 6), ("10-4", 4), ("x = -4", -4),
+    [("so 3 + 4 = 7\n#### 7", 7), ("#### 1,234", 1234), ("#### $12.50", Fraction(25, 2)),
+     ("#### -3", -3), ("#### 3/4", Fraction(3, 4)),
+     ("#### 18 apples", 18), (r"thus \boxed{\frac{3}{4}}", Fraction(3, 4)), ("it is 5, then 10 - 4 = 6", 6),
+     ("10-4", 4), ("x = -4", -4),
      ("no number", None), ("#### none", None), ("1/0", None), ("#### 50%", 50), ("The answer is 6.", 6), (".5", Fraction(1, 2)),
      ("#### 7\n#### 8", 8)],
 )  # fmt: skip
