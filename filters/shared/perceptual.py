@@ -1,0 +1,242 @@
+"""Perceptual signatures of pictures: find copies that were re-encoded, resized, brightened or cropped, and only those.
+
+A signature (`SIZE` bytes) has two parts.
+- Nine 64-bit DCT hashes, of the whole picture and of eight slight crops of it. A copy is a candidate when the hash of one
+  whole picture lies within a Hamming radius of any of the other's nine; found by multi-index hashing (Norouzi et al.
+  2012, arXiv 1307.2982), which misses none within the radius.
+- A thumbnail, 48 x 48 grey and 8 x 8 colour. A candidate is verified by laying one thumbnail over the other, shifted and
+  scaled by up to 8 % a side, and correlating the fine detail: charts, pages and scenes of the same layout share their
+  hashes and not their detail.
+"""
+
+import functools
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from filters.shared.images import Pixels
+
+Array = npt.NDArray[Any]
+SIDE = 48
+CHROMA = 8
+# (left, top, right, bottom), as shares of the picture
+CROPS = (
+    (0.0, 0.0, 1.0, 1.0),
+    (0.025, 0.025, 0.975, 0.975),
+    (0.05, 0.05, 0.95, 0.95),
+    (0.05, 0.0, 1.0, 1.0),
+    (0.0, 0.05, 1.0, 1.0),
+    (0.05, 0.05, 1.0, 1.0),
+    (0.0, 0.0, 0.95, 0.95),
+    (0.0, 0.0, 0.95, 1.0),
+    (0.0, 0.0, 1.0, 0.95),
+)
+HASHES = len(CROPS)
+SIZE = 8 * HASHES + SIDE * SIDE + 2 * CHROMA * CHROMA
+BLANK = 2.0  # standard deviation of the grey thumbnail under which there is nothing to recognise
+
+
+@functools.cache
+def _dct(n: int, k: int) -> Array:
+    x = np.arange(n)
+    return np.cos(np.pi * (2 * x[None] + 1) * np.arange(k)[:, None] / (2 * n))
+
+
+def signature(picture: Pixels) -> bytes | None:
+    """Return the signature of a picture; None for a blank one."""
+    image = Image.fromarray(picture)
+    if max(image.size) > 512:
+        image = image.resize(
+            tuple(max(1, round(s * 512 / max(image.size))) for s in image.size), Image.Resampling.BOX
+        )
+    luma, *chroma = image.convert("YCbCr").split()
+    thumb = np.asarray(luma.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+    if float(thumb.std()) < BLANK:
+        return None
+    w, h = luma.size
+    hashes = bytearray()
+    for left, top, right, bottom in CROPS:
+        box = (left * w, top * h, right * w, bottom * h)
+        small = np.asarray(luma.resize((32, 32), Image.Resampling.BILINEAR, box=box), np.float64)
+        d = _dct(32, 9)
+        # Rounded, because a coefficient that is zero by symmetry must fall on the same side everywhere.
+        low = np.round(d @ small @ d.T, 3).ravel()[1:65]
+        hashes += np.packbits(low > np.median(low)).tobytes()
+    colour = [np.asarray(c.resize((CHROMA, CHROMA), Image.Resampling.BILINEAR)).tobytes() for c in chroma]
+    return bytes(hashes) + thumb.tobytes() + b"".join(colour)
+
+
+class Signatures:
+    """Many signatures as arrays."""
+
+    def __init__(self, raw: list[bytes]) -> None:
+        table = np.frombuffer(b"".join(raw), np.uint8).reshape(len(raw), SIZE)
+        self.hashes = table[:, : 8 * HASHES].copy().view(">u8").astype(np.uint64).reshape(-1, HASHES)
+        self.thumbs = table[:, 8 * HASHES : 8 * HASHES + SIDE * SIDE].reshape(-1, SIDE, SIDE)
+        self.chroma = table[:, 8 * HASHES + SIDE * SIDE :]
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+
+@numba.njit(cache=False)
+def _popcount(x):  # type: ignore[no-untyped-def]
+    x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return (x * np.uint64(0x0101010101010101)) >> np.uint64(56)
+
+
+@numba.njit(cache=False)
+def _search(query, base, starts, order, flips, radius, triangle, width):  # type: ignore[no-untyped-def]
+    """Pairs (q, b) with a base hash of b within `radius` of the query hash of q, in MIH over four 16-bit parts."""
+    out_q = [np.int64(0) for _ in range(0)]
+    out_b = [np.int64(0) for _ in range(0)]
+    seen = np.full(base.size // width, -1, np.int64)
+    for q in range(query.size):
+        h = query[q]
+        for part in range(4):
+            key = (h >> np.uint64(16 * part)) & np.uint64(0xFFFF)
+            for f in flips:
+                bucket = np.int64(key ^ f)
+                for at in range(starts[part, bucket], starts[part, bucket + 1]):
+                    entry = order[part, at]
+                    b = entry // width
+                    if seen[b] == q or (triangle and b == q):
+                        continue
+                    if _popcount(h ^ base[entry]) <= np.uint64(radius):
+                        seen[b] = q
+                        out_q.append(np.int64(q))
+                        out_b.append(np.int64(b))
+    return np.array(out_q, dtype=np.int64), np.array(out_b, dtype=np.int64)
+
+
+def near(query: Array, base: Array, radius: int, *, within: bool = False) -> tuple[Array, Array]:
+    """Return all (q, b) where any of the hashes `base[b]` lies within `radius` bits of `query[q]`.
+
+    `query` is (n,) and `base` (m, hashes), uint64. `within`: they are the same pictures; (q, q) is left out.
+    """
+    if not len(query) or not len(base):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    width = base.shape[1]
+    flat = np.ascontiguousarray(base).ravel()
+    starts = np.zeros((4, (1 << 16) + 1), np.int64)
+    order = np.zeros((4, flat.size), np.int64)
+    for part in range(4):
+        keys = ((flat >> np.uint64(16 * part)) & np.uint64(0xFFFF)).astype(np.int64)
+        order[part] = np.argsort(keys, kind="stable")
+        starts[part, 1:] = np.cumsum(np.bincount(keys, minlength=1 << 16))
+    # A pair within the radius agrees up to radius // 4 bits in at least one of the four parts.
+    every = np.arange(1 << 16, dtype=np.uint64)
+    flips = every[np.bitwise_count(every) <= radius // 4]
+    return _search(np.ascontiguousarray(query), flat, starts, order, flips, radius, within, width)  # type: ignore[no-any-return]
+
+
+@numba.njit(cache=False)
+def _overlay(a, b, left, top, right, bottom):  # type: ignore[no-untyped-def]
+    """Correlation of `b` with the window (shares) of `a`, in detail; both are float SIDE x SIDE."""
+    n = a.shape[0]
+    sa = sb = saa = sbb = sab = 0.0
+    for i in range(n):
+        y = (top + (bottom - top) * (i + 0.5) / n) * n - 0.5
+        y = min(max(y, 0.0), n - 1.001)
+        yi = int(y)
+        fy = y - yi
+        for j in range(n):
+            x = (left + (right - left) * (j + 0.5) / n) * n - 0.5
+            x = min(max(x, 0.0), n - 1.001)
+            xi = int(x)
+            fx = x - xi
+            u = (a[yi, xi] * (1 - fx) + a[yi, xi + 1] * fx) * (1 - fy) + (
+                a[yi + 1, xi] * (1 - fx) + a[yi + 1, xi + 1] * fx
+            ) * fy
+            v = b[i, j]
+            sa += u
+            sb += v
+            saa += u * u
+            sbb += v * v
+            sab += u * v
+    m = n * n
+    va = saa - sa * sa / m
+    vb = sbb - sb * sb / m
+    if va <= 1e-9 or vb <= 1e-9:
+        return 0.0
+    return (sab - sa * sb / m) / np.sqrt(va * vb)
+
+
+@numba.njit(cache=False)
+def _align(a, b):  # type: ignore[no-untyped-def]
+    """Best correlation of `b` with a window of `a`: from the best of a few crops by coordinate descent."""
+    best = _overlay(a, b, 0.0, 0.0, 1.0, 1.0)
+    window = np.array([0.0, 0.0, 1.0, 1.0])
+    starts = np.array([0.0, 0.025, 0.05])
+    for l in starts:  # noqa: E741 - left, top, right, bottom
+        for t in starts:
+            for r in starts:
+                for m in starts:
+                    # The two sides of an axis are cut together, or one of them alone.
+                    if (l != r and l != 0.0 and r != 0.0) or (t != m and t != 0.0 and m != 0.0):
+                        continue
+                    c = _overlay(a, b, l, t, 1.0 - r, 1.0 - m)
+                    if c > best:
+                        best = c
+                        window[:] = (l, t, 1.0 - r, 1.0 - m)
+    step = 0.0125
+    while step > 0.003 and best < 0.995:
+        moved = False
+        for side in range(4):
+            for sign in (-1.0, 1.0):
+                old = window[side]
+                window[side] = old + sign * step
+                if (side < 2 and -0.001 <= window[side] <= 0.08) or (side >= 2 and 0.92 <= window[side] <= 1.001):
+                    c = _overlay(a, b, window[0], window[1], window[2], window[3])
+                    if c > best + 1e-6:
+                        best = c
+                        moved = True
+                        continue
+                window[side] = old
+        if not moved:
+            step /= 2
+    return best
+
+
+@numba.njit(cache=False)
+def _verify(a, b, fine_a, fine_b, pairs_a, pairs_b, coarse):  # type: ignore[no-untyped-def]
+    out = np.zeros(len(pairs_a))
+    for k in range(len(pairs_a)):
+        i, j = pairs_a[k], pairs_b[k]
+        if _overlay(a[i], b[j], 0.0, 0.0, 1.0, 1.0) < coarse:
+            continue
+        out[k] = max(_align(fine_a[i], fine_b[j]), _align(fine_b[j], fine_a[i]))
+    return out
+
+
+def _detail(thumbs: Array) -> tuple[Array, Array]:
+    """Return (lightly blurred thumbnails, their detail: the thumbnail less its neighbourhood)."""
+    t = thumbs.astype(np.float32)
+    p = np.pad(t, ((0, 0), (4, 4), (4, 4)), mode="edge")
+    c = np.pad(p.cumsum(1).cumsum(2, dtype=np.float64), ((0, 0), (1, 0), (1, 0)))
+    k = 9
+    around = (c[:, k:, k:] - c[:, :-k, k:] - c[:, k:, :-k] + c[:, :-k, :-k]) / (k * k)
+    return t, (t - around).astype(np.float32)
+
+
+COARSE = 0.5
+COLOUR = 16.0
+
+
+def similarity(a: Signatures, b: Signatures, i: Array, j: Array) -> Array:
+    """Return how well picture `i[k]` of `a` and `j[k]` of `b` match in detail, 0 to 1; 0 when their colours differ."""
+    out = np.zeros(len(i))
+    ui, inverse_i = np.unique(i, return_inverse=True)
+    uj, inverse_j = np.unique(j, return_inverse=True)
+    if not len(i):
+        return out
+    (ta, da), (tb, db) = _detail(a.thumbs[ui]), _detail(b.thumbs[uj])
+    gap = np.abs(a.chroma[i].astype(np.int16) - b.chroma[j].astype(np.int16)).mean(1)
+    ok = gap <= COLOUR
+    out[ok] = _verify(ta, tb, da, db, inverse_i[ok], inverse_j[ok], COARSE)
+    return np.round(np.clip(out, 0.0, 1.0), 5)
