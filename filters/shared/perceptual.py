@@ -36,6 +36,8 @@ CROPS = (
 )
 HASHES = len(CROPS)
 SIZE = 8 * HASHES + SIDE * SIDE + 2 * CHROMA * CHROMA
+COARSE = 0.4  # correlation of the detail at a third of the points under which a fit is not refined
+COLOUR = 16.0  # mean difference of the colour thumbnails, of 255, above which two pictures are different
 BLANK = 2.0  # standard deviation of the grey thumbnail under which there is nothing to recognise
 
 
@@ -136,16 +138,16 @@ def near(query: Array, base: Array, radius: int, *, within: bool = False) -> tup
 
 
 @numba.njit(cache=False)
-def _overlay(a, b, left, top, right, bottom):  # type: ignore[no-untyped-def]
-    """Correlation of `b` with the window (shares) of `a`, in detail; both are float SIDE x SIDE."""
+def _overlay(a, b, left, top, right, bottom, every):  # type: ignore[no-untyped-def]
+    """Correlation of `b` with the window (shares) of `a` at every `every`-th point; both are SIDE x SIDE."""
     n = a.shape[0]
     sa = sb = saa = sbb = sab = 0.0
-    for i in range(n):
+    for i in range(0, n, every):
         y = (top + (bottom - top) * (i + 0.5) / n) * n - 0.5
         y = min(max(y, 0.0), n - 1.001)
         yi = int(y)
         fy = y - yi
-        for j in range(n):
+        for j in range(0, n, every):
             x = (left + (right - left) * (j + 0.5) / n) * n - 0.5
             x = min(max(x, 0.0), n - 1.001)
             xi = int(x)
@@ -159,7 +161,7 @@ def _overlay(a, b, left, top, right, bottom):  # type: ignore[no-untyped-def]
             saa += u * u
             sbb += v * v
             sab += u * v
-    m = n * n
+    m = ((n + every - 1) // every) ** 2
     va = saa - sa * sa / m
     vb = sbb - sb * sb / m
     if va <= 1e-9 or vb <= 1e-9:
@@ -170,20 +172,23 @@ def _overlay(a, b, left, top, right, bottom):  # type: ignore[no-untyped-def]
 @numba.njit(cache=False)
 def _align(a, b):  # type: ignore[no-untyped-def]
     """Best correlation of `b` with a window of `a`: from the best of a few crops by coordinate descent."""
-    best = _overlay(a, b, 0.0, 0.0, 1.0, 1.0)
     window = np.array([0.0, 0.0, 1.0, 1.0])
-    starts = np.array([0.0, 0.025, 0.05])
-    for l in starts:  # noqa: E741 - left, top, right, bottom
-        for t in starts:
-            for r in starts:
-                for m in starts:
-                    # The two sides of an axis are cut together, or one of them alone.
+    coarse = -1.0
+    cuts = np.array([0.0, 0.025, 0.05])
+    for l in cuts:  # noqa: E741 - left, top, right, bottom
+        for t in cuts:
+            for r in cuts:
+                for m in cuts:
+                    # The two sides of an axis are cut alike, or one of them alone.
                     if (l != r and l != 0.0 and r != 0.0) or (t != m and t != 0.0 and m != 0.0):
                         continue
-                    c = _overlay(a, b, l, t, 1.0 - r, 1.0 - m)
-                    if c > best:
-                        best = c
+                    c = _overlay(a, b, l, t, 1.0 - r, 1.0 - m, 3)
+                    if c > coarse:
+                        coarse = c
                         window[:] = (l, t, 1.0 - r, 1.0 - m)
+    if coarse < COARSE:
+        return max(coarse, 0.0)
+    best = _overlay(a, b, window[0], window[1], window[2], window[3], 1)
     step = 0.0125
     while step > 0.003 and best < 0.995:
         moved = False
@@ -192,7 +197,7 @@ def _align(a, b):  # type: ignore[no-untyped-def]
                 old = window[side]
                 window[side] = old + sign * step
                 if (side < 2 and -0.001 <= window[side] <= 0.08) or (side >= 2 and 0.92 <= window[side] <= 1.001):
-                    c = _overlay(a, b, window[0], window[1], window[2], window[3])
+                    c = _overlay(a, b, window[0], window[1], window[2], window[3], 1)
                     if c > best + 1e-6:
                         best = c
                         moved = True
@@ -204,28 +209,25 @@ def _align(a, b):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=False)
-def _verify(a, b, fine_a, fine_b, pairs_a, pairs_b, coarse):  # type: ignore[no-untyped-def]
+def _verify(a, b, pairs_a, pairs_b):  # type: ignore[no-untyped-def]
     out = np.zeros(len(pairs_a))
     for k in range(len(pairs_a)):
         i, j = pairs_a[k], pairs_b[k]
-        if _overlay(a[i], b[j], 0.0, 0.0, 1.0, 1.0) < coarse:
-            continue
-        out[k] = max(_align(fine_a[i], fine_b[j]), _align(fine_b[j], fine_a[i]))
+        # Either may be the crop of the other.
+        out[k] = _align(a[i], b[j])
+        if out[k] < 0.99:
+            out[k] = max(out[k], _align(b[j], a[i]))
     return out
 
 
-def _detail(thumbs: Array) -> tuple[Array, Array]:
-    """Return (lightly blurred thumbnails, their detail: the thumbnail less its neighbourhood)."""
-    t = thumbs.astype(np.float32)
+def _detail(thumbs: Array) -> Array:
+    """Return thumbnails less their neighbourhood (9 x 9)."""
+    t = thumbs.astype(np.float64)
     p = np.pad(t, ((0, 0), (4, 4), (4, 4)), mode="edge")
-    c = np.pad(p.cumsum(1).cumsum(2, dtype=np.float64), ((0, 0), (1, 0), (1, 0)))
+    c = np.pad(p.cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0)))
     k = 9
     around = (c[:, k:, k:] - c[:, :-k, k:] - c[:, k:, :-k] + c[:, :-k, :-k]) / (k * k)
-    return t, (t - around).astype(np.float32)
-
-
-COARSE = 0.5
-COLOUR = 16.0
+    return (t - around).astype(np.float32)
 
 
 def similarity(a: Signatures, b: Signatures, i: Array, j: Array) -> Array:
@@ -235,8 +237,7 @@ def similarity(a: Signatures, b: Signatures, i: Array, j: Array) -> Array:
     uj, inverse_j = np.unique(j, return_inverse=True)
     if not len(i):
         return out
-    (ta, da), (tb, db) = _detail(a.thumbs[ui]), _detail(b.thumbs[uj])
     gap = np.abs(a.chroma[i].astype(np.int16) - b.chroma[j].astype(np.int16)).mean(1)
     ok = gap <= COLOUR
-    out[ok] = _verify(ta, tb, da, db, inverse_i[ok], inverse_j[ok], COARSE)
+    out[ok] = _verify(_detail(a.thumbs[ui]), _detail(b.thumbs[uj]), inverse_i[ok], inverse_j[ok])
     return np.round(np.clip(out, 0.0, 1.0), 5)

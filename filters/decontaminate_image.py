@@ -1,0 +1,106 @@
+"""Images of evaluation sets in the training data: similarity to the closest evaluation image, and which one it is.
+
+`decontaminate_image`  0 when no evaluation image lies within `radius` bits of any image of the sample, else the largest
+                       correlation of aligned thumbnails, 0 to 1 (as in `dedup_phash`, whatever the text).
+`match`                id of that evaluation item; null where the score is under 0.5.
+
+Bound `decontaminate_image <= 0.9`: ours; copies that were re-encoded, resized, brightened or cropped by up to 5 % a side
+score above it, different pictures of the same layout below. A share of benchmark pictures is in web crawls: DataComp
+removes them by a learnt similarity (Gadre et al. 2023, arXiv 2304.14108, section 3.3 and appendix, after Yokoo 2021),
+which finds heavier edits (overlays, rotations) than this.
+
+Null without images and without an `index`; NaN where no image can be decoded. A blank image matches nothing.
+`index`: a Parquet file of what `build` returns.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from catalog.shards import read_table
+from filters.base import scorer
+from filters.shared.images import Images
+from filters.shared.perceptual import Signatures, near, signature, similarity
+
+INDEX = pa.schema([("id", pa.string()), ("image", pa.int32()), ("signature", pa.binary())])
+LOW = 0.5
+
+
+@scorer(
+    version=1,
+    scores={"decontaminate_image": pa.float64(), "match": pa.string()},
+    bounds={"decontaminate_image": (None, 0.9)},
+)
+def decontaminate_image(
+    batch: pa.RecordBatch, images: Images, *, index: str | None = None, radius: int = 10
+) -> pa.RecordBatch:
+    """Score each sample by its similarity to the closest evaluation image."""
+    n = batch.num_rows
+    score: list[float | None] = [None] * n
+    match: list[str | None] = [None] * n
+    if index is not None:
+        path = Path(index)
+        ids, known = _index(path, path.stat().st_mtime_ns if path.exists() else 0)
+        rows, raw = [], []
+        for row in range(n):
+            pictures = images[row]
+            if not pictures:
+                continue
+            score[row] = float("nan") if all(p is None for p in pictures) else 0.0
+            for s in (signature(p) for p in pictures if p is not None):
+                if s is not None:
+                    rows.append(row)
+                    raw.append(s)
+        if rows and len(ids):
+            _match(Signatures(raw), known, rows, ids, radius, score, match)
+    return pa.RecordBatch.from_pydict(
+        {"decontaminate_image": pa.array(score, pa.float64()), "match": pa.array(match, pa.string())}
+    )
+
+
+def _match(
+    mine: Signatures,
+    known: Signatures,
+    rows: list[int],
+    ids: list[str],
+    radius: int,
+    score: list[float | None],
+    match: list[str | None],
+) -> None:
+    q, b = near(mine.hashes[:, 0], known.hashes, radius)
+    other_b, other_q = near(known.hashes[:, 0], mine.hashes, radius)
+    pairs = np.unique(np.stack([np.concatenate([q, other_q]), np.concatenate([b, other_b])], 1), axis=0)
+    alike = similarity(mine, known, pairs[:, 0], pairs[:, 1])
+    # By falling similarity, then by id: the match is the same wherever the batch was cut.
+    for s, (i, j) in sorted(zip(alike.tolist(), pairs.tolist(), strict=True), key=lambda x: (-x[0], ids[x[1][1]])):
+        row = rows[i]
+        if s > (score[row] or 0.0):
+            score[row] = s
+            match[row] = ids[j] if s >= LOW else None
+
+
+@functools.lru_cache(maxsize=2)
+def _index(path: Path, stamp: int) -> tuple[list[str], Signatures]:
+    table = read_table(path).sort_by([("id", "ascending"), ("image", "ascending")])
+    return table["id"].to_pylist(), Signatures(table["signature"].to_pylist())
+
+
+def build(batches: Iterator[pa.RecordBatch], *, images: Callable[[pa.RecordBatch], Images] | None = None) -> pa.Table:
+    """Return the index of the images of evaluation samples; `images` makes the pictures of a batch available.
+
+    A batch without `images` is taken to be a pair (batch, Images).
+    """
+    out: dict[str, list[object]] = {"id": [], "image": [], "signature": []}
+    for item in batches:
+        batch, shown = (item, images(item)) if images is not None else item
+        for row, id_ in enumerate(batch.column("id").to_pylist()):
+            for k, picture in enumerate(shown[row]):
+                s = None if picture is None else signature(picture)
+                if s is not None:
+                    out["id"].append(id_)
+                    out["image"].append(k)
+                    out["signature"].append(s)
+    return pa.table(out, schema=INDEX)
