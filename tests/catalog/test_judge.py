@@ -59,7 +59,9 @@ def test_a_fraction_does_not_depend_on_how_the_pool_is_cut(given: list[float | N
 
 
 def test_a_fraction_per_source_is_taken_in_each_source() -> None:
-    f = pl.concat([frame([1.0, 2.0, 3.0, 4.0], "a"), frame([10.0, 20.0], "b").with_columns(("b" + pl.col("id")).alias("id"))])
+    f = pl.concat(
+        [frame([1.0, 2.0, 3.0, 4.0], "a"), frame([10.0, 20.0], "b").with_columns(("b" + pl.col("id")).alias("id"))]
+    )
     r = rule(top=Decimal("0.5"), per="source")
     assert judge(f, r, cutoffs(f, r))["keep"].to_list() == [False, False, True, True, False, True]
 
@@ -92,7 +94,11 @@ def test_the_keeper_is_the_best_living_member_and_ties_go_to_the_smaller_id() ->
 
 
 def test_a_rule_survives_json_exactly() -> None:
-    for r in (rule(low=0.1, high=3.0), rule(top=Decimal("0.30"), per="task", tasks=("ocr",)), rule(cluster=True, prefer=("a.b",))):
+    for r in (
+        rule(low=0.1, high=3.0),
+        rule(top=Decimal("0.30"), per="task", tasks=("ocr",)),
+        rule(cluster=True, prefer=("a.b",)),
+    ):
         assert Rule.from_json(r.to_json()) == r
         assert not any(isinstance(v, float) for v in r.to_json().values())
 
