@@ -5,8 +5,7 @@ text. Other members are named in meta under `_members` and never read; nothing i
 `conversations` of the JSON if it has them, else the text member, else the JSON's `caption` or `text`.
 """
 
-import gzip
-import os
+import itertools
 import re
 import tarfile
 import zlib
@@ -80,87 +79,84 @@ class Reader:
             return Reject(locator=locator, code=e.code, message=clean(e.message))
 
 
+class _Samples:
+    """Groups the members of one tar into samples and hands them to the packer."""
+
+    def __init__(self, name: str, packer: Packer) -> None:
+        self._name = name
+        self._packer = packer
+        self._seen: set[str] = set()
+        self._copies = 0
+        self._key = ""
+        self._members: dict[str, tuple[int, int]] = {}
+
+    def add(self, key: str, extension: str, where: tuple[int, int]) -> None:
+        if key != self._key or extension in self._members:
+            self.flush()
+            self._key = key
+        self._members[extension] = where
+
+    def flush(self) -> None:
+        """Close the sample at hand."""
+        if not self._members:
+            return
+        if self._key in self._seen:
+            self._copies += 1
+            locator = f"{self._name}/{self._key}#{self._copies}"
+            self._packer.reject(self._name, "duplicate_key", f"`{self._key}` stood earlier in this tar", locator)
+        else:
+            self._seen.add(self._key)
+            members = [[e, *where] for e, where in self._members.items()]
+            self._packer.add({"file": self._name, "rows": 1, "key": self._key, "members": members})
+        self._members = {}
+
+    def drop(self) -> None:
+        """Forget the sample at hand."""
+        self._members = {}
+
+
 def _plan_tar(f: IO[bytes], name: str, packer: Packer) -> None:
-    seen: set[str] = set()
-    key, members = "", {}  # of the sample at hand
-    rejects: list[tuple[str, str, str]] = []
-
-    def flush() -> None:
-        nonlocal members
-        if members:
-            if key in seen:
-                packer.reject(name, "duplicate_key", f"`{key}` stood earlier in this tar", f"{name}/{key}#{packer_count()}")
-            else:
-                seen.add(key)
-                packer.add({"file": name, "rows": 1, "key": key, "members": [[e, *v] for e, v in members.items()]})
-            members = {}
-        for locator, code, message in rejects:
-            packer.reject(name, code, message, locator)
-        rejects.clear()
-
-    copies = 0
-
-    def packer_count() -> int:
-        nonlocal copies
-        copies += 1
-        return copies
-
-    number = 0
-    trouble = ""
+    samples = _Samples(name, packer)
+    cut = False
     with tarfile.open(fileobj=f, mode="r:") as tar:
-        while True:
+        for number in itertools.count(1):
             try:
                 info = tar.next()
-            except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError, UnicodeError):
-                trouble = "ends or breaks in the middle"
-                info = None
+            except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError):
+                cut = True
+                break
             if info is None:
                 break
-            tar.members = []  # or tarfile keeps every header it has seen
-            number += 1
+            tar.members = []  # or tarfile keeps every header that it has seen
             if info.isdir():
                 continue
-            where = f"{name}/{info.name}#{number}"
+            found = _KEY.match(info.name)
             problem = _unsafe(info)
             if problem:
-                rejects.append((where, "unsafe_path", problem))
-                continue
-            found = _KEY.match(info.name)
-            if found is None:
-                rejects.append((where, "bad_record", "a member without `<key>.<extension>` as its name"))
-                continue
-            member_key, extension = found.group(1), found.group(2).lower()
-            if member_key != key or extension in members:
-                flush()
-                key = member_key
-            members[extension] = (info.offset_data, info.size)
-        at = tar.offset
-    if number == 0 and trouble:
-        packer.reject(name, "unreadable", "cannot be read as a tar")
-        return
-    if not trouble and not _ends_well(f, at):
-        trouble = "has no end mark: it was cut short, or what follows is no tar"
-    if trouble and members:
-        _drop_cut(f, members, trouble)
-    flush()
-    if trouble:
-        packer.reject(name, "truncated", f"the archive {trouble}", f"{name}/end")
-
-
-def _drop_cut(f: IO[bytes], members: dict[str, tuple[int, int]], trouble: str) -> None:
-    """Take back the sample at the cut: whether all of it is there nobody can say, and half of one is worse than none."""
-    del f, trouble
-    members.clear()
+                samples.flush()
+                packer.reject(name, "unsafe_path", problem, f"{name}/{info.name}#{number}")
+            elif found is None:
+                samples.flush()
+                message = "a member whose name is not `<key>.<extension>`"
+                packer.reject(name, "bad_record", message, f"{name}/{info.name}#{number}")
+            else:
+                samples.add(found.group(1), found.group(2).lower(), (info.offset_data, info.size))
+        end = tar.offset
+    if cut:
+        samples.drop()  # half of a sample is worse than none; the reject below stands for it
+    samples.flush()
+    if cut or not _ends_well(f, end):
+        message = "the archive ends in the middle of a sample" if cut else "the archive has no end mark: something is missing"
+        packer.reject(name, "truncated", message, f"{name}/end")
 
 
 def _ends_well(f: IO[bytes], at: int) -> bool:
-    """Return whether the archive's end mark, a block of zeros, stands where the last header was looked for."""
+    """Return whether the archive's end mark, a block of zeros, stands where the next header would."""
     try:
-        f.seek(max(at - tarfile.BLOCKSIZE, 0))
-        tail = f.read(2 * tarfile.BLOCKSIZE)
+        f.seek(at)
+        return f.read(tarfile.BLOCKSIZE) == b"\0" * tarfile.BLOCKSIZE
     except (EOFError, OSError, zlib.error):
         return False
-    return tail[:512] == b"\0" * 512 or tail[512:] == b"\0" * 512
 
 
 def _unsafe(info: tarfile.TarInfo) -> str:
@@ -222,5 +218,3 @@ def _image(value: Any) -> bytes:
         return value
     raise Bad("bad_record", "an image must be a member of the tar")
 
-
-_ = gzip, os
