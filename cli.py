@@ -334,7 +334,11 @@ def curated(
         progress("report", 1, 1)
     mixture = None
     if spec.mixture is not None:
-        mixture = locks.lock(specs.parse(dict(spec.mixture), f"mixture of recipe `{spec.name}`"), store)
+        import yaml
+
+        # Through YAML text, because a mixture spec reads its numbers as the decimals that are written.
+        text = yaml.safe_dump(dict(spec.mixture), sort_keys=False)
+        mixture = locks.lock(specs.parse(text, where=f"mixture of recipe `{spec.name}`"), store)
     ledger = Ledger(store, dataset)
     return {
         "dataset": dataset.ref,
@@ -474,6 +478,129 @@ def filters_command(name: str | None, as_json: bool) -> None:
     table(rows)
     if name:
         click.echo(f"\n{found[0].doc}\n\nparameters: {found[0].params}")
+
+
+# -- mixtures ----------------------------------------------------------------------------------------------------------
+
+
+@cuvee.group(cls=Group)
+def mix() -> None:
+    """Lock, show, compare and verify mixtures."""
+
+
+@mix.command("lock")
+@click.argument("spec", type=click.Path(path_type=Path))
+@STORE
+@JSON
+def mix_lock(spec: Path, store: Path, as_json: bool) -> None:
+    """Resolve the mixture SPEC over the store and write its lock: exact samples, exact order, one id.
+
+    \b
+    cuvee mix lock mixture.yaml
+    """
+    from catalog.store import Store
+    from mixtures import lock as locks
+    from mixtures import show as shows
+    from mixtures import spec as specs
+
+    path = locks.lock(specs.read(spec), Store(store))
+    if as_json:
+        emit({"lock": str(path), **shows.show(path)})
+    else:
+        _show_mixture(path)
+
+
+@mix.command("show")
+@click.argument("mixture")
+@STORE
+@JSON
+def mix_show(mixture: str, store: Path, as_json: bool) -> None:
+    """Show what MIXTURE (a name, `name@version` or a path) is made of.
+
+    \b
+    cuvee mix show vlm-general@1.0.0
+    """
+    from catalog.store import Store
+    from mixtures import show as shows
+
+    path = shows.find(mixture, Store(store))
+    if as_json:
+        emit({"lock": str(path), **shows.show(path)})
+    else:
+        _show_mixture(path)
+
+
+def _show_mixture(path: Path) -> None:
+    from mixtures import show as shows
+
+    out = shows.show(path)
+    click.echo(f"{out['name']} {out['version']}  {out['id']}")
+    budget = ", ".join(f"{_cell(v)} {k}" for k, v in out["budget"].items())
+    click.echo(f"budget: {budget}; weights count {out['unit']}\n")
+    keys = ("name", "dataset", "available", "samples", "tokens", "images", "share_ppm", "epochs_milli", "capped_by")
+    rows = [{k: c.get(k) for k in keys} for c in out["components"]]
+    for row in rows:
+        row["share"] = f"{(row.pop('share_ppm') or 0) / 10_000:.2f} %"
+        row["epochs"] = f"{(row.pop('epochs_milli') or 0) / 1000:.3f}"
+    table(rows)
+    for warning in out["warnings"]:
+        say(f"warning: {warning}")
+    click.echo(f"\nlock     {path}")
+
+
+@mix.command("diff")
+@click.argument("a")
+@click.argument("b")
+@STORE
+@JSON
+def mix_diff(a: str, b: str, store: Path, as_json: bool) -> None:
+    """Compare two mixtures: spec, plan, samples. Exit code 0 when they are equal, 1 when they differ.
+
+    \b
+    cuvee mix diff vlm@1.0.0 vlm@1.1.0
+    """
+    from catalog.store import Store
+    from mixtures import diff as diffs
+    from mixtures import show as shows
+
+    where = Store(store)
+    out = diffs.diff(shows.find(a, where), shows.find(b, where))
+    if as_json:
+        emit(out)
+    else:
+        click.echo(diffs.text(out))
+    if not out["equal"]:
+        raise click.exceptions.Exit(1)
+
+
+@mix.command("verify")
+@click.argument("mixture")
+@click.option("--full", is_flag=True, help="Hash every sample and every medium again.")
+@click.option("--order", is_flag=True, help="Replay the order and compare its digest.")
+@STORE
+@JSON
+def mix_verify(mixture: str, full: bool, order: bool, store: Path, as_json: bool) -> None:
+    """Check that MIXTURE is still all there: sizes and counts, and on demand every hash and the order.
+
+    \b
+    cuvee mix verify vlm@1.0.0 --full
+    """
+    from catalog.store import Store
+    from mixtures import show as shows
+    from mixtures import verify as verifies
+
+    where = Store(store)
+    path = shows.find(mixture, where)
+    found = [vars(f) for f in verifies.verify(path, store=where.root, full=full, order=order)]
+    if as_json:
+        emit({"lock": str(path), "ok": not found, "findings": found})
+    elif found:
+        table(found)
+    else:
+        click.echo(f"{path}: as locked")
+    if found:
+        msg = f"{len(found)} finding{'s' if len(found) > 1 else ''}: the mixture is not what its lock says"
+        raise UserError(msg)
 
 
 # -- catalog -----------------------------------------------------------------------------------------------------------

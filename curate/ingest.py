@@ -56,7 +56,11 @@ class SourceSpec:
     role: str = "train"
 
     def __post_init__(self) -> None:
-        if not self.name or not all(c.isascii() and (c.isalnum() or c in "_-.") for c in self.name) or not self.name[0].isalnum():
+        if (
+            not self.name
+            or not all(c.isascii() and (c.isalnum() or c in "_-.") for c in self.name)
+            or not self.name[0].isalnum()
+        ):
             msg = f"`{self.name}` cannot name a source: use {_NAME}"
             raise UserError(msg, usage=True)
         for what, value, known in (("task", self.task, TASKS), ("role", self.role, ("train", "eval"))):
@@ -177,7 +181,9 @@ class _WriteShard:
                 f"source `{self.spec.name}`, slice {piece.number}: {piece.rows} rows were found but {len(samples)} samples "
                 f"and {len(rejects)} rejects came of them"
             )
-            raise UserError(msg, hint="the input changed while it was read, or the format's reader is broken: run it again")
+            raise UserError(
+                msg, hint="the input changed while it was read, or the format's reader is broken: run it again"
+            )
         name = shard_name(piece.number, "parquet")
         write_table(self.folder / "rejects" / name, pa.Table.from_pylist(rejects, schema=REJECT))
         write_table(self.folder / "samples" / name, pa.Table.from_pylist(samples, schema=SAMPLE))
@@ -278,7 +284,9 @@ def ingest(
     if samples + rejects != total:
         msg = f"source `{spec.name}` does not add up: {total} rows, {samples} samples, {rejects} rejects"
         raise UserError(msg, hint=f"remove `{work}` and run it again")
-    counts = {k: dict(sorted(sum((Counter(s[k]) for s in shards), Counter()).items())) for k in ("rejected", "tasks", "media")}
+    counts = {
+        k: dict(sorted(sum((Counter(s[k]) for s in shards), Counter()).items())) for k in ("rejected", "tasks", "media")
+    }
     version = SourceVersion(
         name=spec.name,
         digest=_digest(folder, spec, len(slices)),

@@ -11,7 +11,8 @@ Keyword-only arguments are the filter's parameters. A filter that looks at pixel
 A result must not depend on where batches are cut, on the number of workers or on the order of shards.
 
 A parameter whose name is `model` or `index` is a path to a folder or file that the filter loads; its content digest,
-not its path, goes into the fingerprint.
+not its path, goes into the fingerprint. A `model` may also be a model of open_clip, `<arch>/<tag>` or `hf-hub:<repo>`: its
+name goes into the fingerprint.
 
 Two kinds of filter have a global half as well, written in the same file:
 - a deduplicating filter: `scores` holds one signature column with bounds {}, and the module has
@@ -33,7 +34,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from catalog.digests import file_digest, fingerprint, layout_digest
+from catalog.digests import file_digest, fingerprint, json_digest, layout_digest
 from catalog.errors import UserError, nearest
 
 Bound = tuple[float | None, float | None]
@@ -114,8 +115,24 @@ def _path_digest(path: Path, stamp: int) -> str:
     return file_digest(path)
 
 
+def remote_model(name: str) -> bool:
+    """Tell whether `name` reads like a model of open_clip, `<arch>/<tag>` or `hf-hub:<repo>`, rather than a path."""
+    if name.startswith("hf-hub:"):
+        return True
+    arch, _, tag = name.partition("/")
+    return bool(tag) and "/" not in tag and arch[:1] not in (".", "~", "") and _is_arch(arch)
+
+
+def _is_arch(arch: str) -> bool:
+    import open_clip  # only to read its list of architectures: no torch work, and only for names that are no path
+
+    return arch in open_clip.list_models()
+
+
 def path_digest(path: Path) -> str:
     """Return the content digest of a file or of all files of a folder; raise `UserError` when it is not there."""
+    if not path.exists() and remote_model(path.as_posix()):
+        return json_digest({"open_clip": path.as_posix()})  # the weights behind a published tag do not change
     if not path.exists():
         msg = f"no such model or index: `{path}`"
         raise UserError(msg)

@@ -11,12 +11,9 @@ Bound `clip_score >= 0.28`: LAION-5B, English part, ViT-B/32 (Schuhmann et al. 2
 had 0.30 (arXiv 2111.02114). It holds for OpenAI's ViT-B/32 alone. For any other model, and for one trained on your own
 data, use a share: DataComp keeps the best 30 % (`top: 0.3`; arXiv 2304.14108, `baselines/apply_filter.py --fraction 0.3`).
 
-Null without an image, without text, without a `model`, and for a task outside `tasks`: a caption describes its picture, while
-the answer "3" to a question about it does not, and would be dropped by any published bound. `tasks: null` scores all.
-NaN where an image cannot be decoded. `model`: see `filters/shared/clip.py`.
+Null without an image, without text and without a `model`. Judge captions only (`tasks: [caption]` in a recipe's stage): the
+answer "3" to a question does not describe its picture, and would be dropped by any published bound. NaN where an image cannot be decoded. `model`: see `filters/shared/clip.py`.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +40,6 @@ def clip_score(
     model: str | None = None,
     arch: str | None = None,
     over: str = "mean",
-    tasks: Sequence[str] | None = ("caption", "generate", "other"),
 ) -> pa.RecordBatch:
     """Score each sample by the cosine of the CLIP embeddings of its text and its images."""
     if over not in OVER:
@@ -52,7 +48,7 @@ def clip_score(
     score: list[float | None] = [None] * batch.num_rows
     margin: list[float | None] = [None] * batch.num_rows
     if model is not None:
-        _score(batch, images, clip.load(model, arch=arch), over, tasks, score, margin)
+        _score(batch, images, clip.load(model, arch=arch), over, score, margin)
     return pa.RecordBatch.from_pydict(
         {"clip_score": pa.array(score, pa.float64()), "clip_margin": pa.array(margin, pa.float64())}
     )
@@ -63,15 +59,13 @@ def _score(
     images: Images,
     network: clip.Clip,
     over: str,
-    tasks: Sequence[str] | None,
     score: list[float | None],
     margin: list[float | None],
 ) -> None:
-    task = batch.column("task").to_pylist()
     texts = [said for _, said in turns(batch)]
     rows, pictures = [], []
     for row, text in enumerate(texts):
-        if not text or (tasks is not None and task[row] not in tasks):
+        if not text:
             continue
         shown = images[row]
         if any(p is None for p in shown):

@@ -14,7 +14,7 @@ Null without images and without an `index`; NaN where no image can be decoded. A
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from catalog.shards import read_table
 from filters.base import scorer
-from filters.shared.images import Images
+from filters.shared.images import Images, Reader
 from filters.shared.perceptual import Signatures, near, signature, similarity
 
 INDEX = pa.schema([("id", pa.string()), ("image", pa.int32()), ("signature", pa.binary())])
@@ -88,16 +88,13 @@ def _index(path: Path, stamp: int) -> tuple[list[str], Signatures]:
     return table["id"].to_pylist(), Signatures(table["signature"].to_pylist())
 
 
-def build(batches: Iterator[pa.RecordBatch], *, images: Callable[[pa.RecordBatch], Images] | None = None) -> pa.Table:
-    """Return the index of the images of evaluation samples; `images` makes the pictures of a batch available.
-
-    A batch without `images` is taken to be a pair (batch, Images).
-    """
+def build(batches: Iterator[pa.RecordBatch], *, reader: Reader) -> pa.Table:
+    """Return the index of the images of evaluation samples, one row per image that is not blank."""
     out: dict[str, list[object]] = {"id": [], "image": [], "signature": []}
-    for item in batches:
-        batch, shown = (item, images(item)) if images is not None else item
+    for batch in batches:
+        images = Images.read(batch, reader)
         for row, id_ in enumerate(batch.column("id").to_pylist()):
-            for k, picture in enumerate(shown[row]):
+            for k, picture in enumerate(images[row]):
                 s = None if picture is None else signature(picture)
                 if s is not None:
                     out["id"].append(id_)

@@ -62,9 +62,15 @@ def _plan(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]
     distance = Fraction(0)
     for name in sorted(was.keys() | now.keys()):
         old, new = was.get(name), now.get(name)
-        share = [Fraction(s["plan"], lock["budget"]["units"]) if s else Fraction(0) for s, lock in ((old, first), (new, second))]
+        share = [
+            Fraction(s["plan"], lock["budget"]["units"]) if s else Fraction(0)
+            for s, lock in ((old, first), (new, second))
+        ]
         distance += abs(share[0] - share[1])
-        row: dict[str, Any] = {"component": name, "state": "added" if old is None else "removed" if new is None else "same"}
+        row: dict[str, Any] = {
+            "component": name,
+            "state": "added" if old is None else "removed" if new is None else "same",
+        }
         for field in (*_PLAN, *_FIELDS):
             pair = [None if s is None else s["take"][field] if field in _PLAN else s[field] for s in (old, new)]
             if pair[0] != pair[1]:
@@ -84,7 +90,9 @@ def _samples(
         old, new = was.get(name), now.get(name)
         if old and new and old["select"]["content"] == new["select"]["content"]:
             continue
-        left = _ids(a, name) if old else pa.table({"id": pa.array([], pa.string()), "digest": pa.array([], pa.string())})
+        left = (
+            _ids(a, name) if old else pa.table({"id": pa.array([], pa.string()), "digest": pa.array([], pa.string())})
+        )
         right = _ids(b, name) if new else left.slice(0, 0)
         added = _sorted(right.filter(pc.invert(pc.is_in(right["id"], left["id"])))["id"])
         removed = _sorted(left.filter(pc.invert(pc.is_in(left["id"], right["id"])))["id"])

@@ -2,7 +2,7 @@
 
     with Loader(Path("store/mixtures/vlm/1.0.0/mixture.lock.json"), rank=0, world_size=8) as loader:
         for sample in loader:
-            sample.messages, sample.images()
+            sample["messages"], loader.images(sample)
             state = loader.state_dict()          # {"mixture": "sha256:...", "position": 4096}
 
 Position p of the mixture is the same sample for ever. In one pass from position s, rank r of w sees s + r, s + r + w, ...:
@@ -12,7 +12,6 @@ the order does not depend on ranks, workers or batches, and to resume is to star
 import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,30 +30,9 @@ SCHEMA = "mixture-lock/1"
 READ_AHEAD = 256
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
-    """One draw. `data` holds the stored bytes of each entry of `media`, in the same order."""
-
-    position: int
-    component: str
-    epoch: int
-    index: int  # row of the component's member table
-    id: str
-    digest: str
-    source: str
-    task: str
-    license: str
-    messages: Sequence[Mapping[str, str]]
-    media: Sequence[Mapping[str, Any]]
-    boxes: Sequence[Mapping[str, Any]]
-    meta: str
-    tokens: int
-    data: Sequence[bytes] = field(repr=False)
-
-    def images(self) -> list[Image.Image]:
-        """Return the sample's images, decoded to RGB, in reading order."""
-        found = zip(self.media, self.data, strict=True)
-        return [Image.open(io.BytesIO(raw)).convert("RGB") for m, raw in found if m["kind"] == "image"]
+Sample = dict[str, Any]
+"""A row of SAMPLE plus `tokens`, and where it stands: `position`, `component`, `epoch`, `index` (row of the member table).
+With `media=True` every entry of `media` also has `data`, its stored bytes."""
 
 
 def open_lock(path: Path) -> dict[str, Any]:
@@ -90,7 +68,8 @@ def store_of(path: Path, lock: Mapping[str, Any]) -> Path:
 class Loader:
     """A mixture as a sequence: `loader[position]`, or one pass over this rank's share of it.
 
-    `read=False` leaves the media unread (`Sample.data` is empty). `store` overrides where the media are looked for.
+    `media` says whether a pass reads the media as well; `read` gets one medium at any time. `store` overrides where the
+    media are looked for.
     """
 
     def __init__(
@@ -101,7 +80,7 @@ class Loader:
         rank: int = 0,
         world_size: int = 1,
         position: int = 0,
-        read: bool = True,
+        media: bool = False,
     ) -> None:
         path = Path(lock)
         self.lock = open_lock(path)
@@ -109,7 +88,7 @@ class Loader:
         if not 0 <= rank < world_size:
             msg = f"rank {rank} of {world_size}: expected 0..{world_size - 1}"
             raise UserError(msg, usage=True)
-        self.rank, self.world_size, self.read = rank, world_size, read
+        self.rank, self.world_size, self.media = rank, world_size, media
         self._folder = path if path.is_dir() else path.parent
         self._store = Path(store) if store is not None else store_of(path, self.lock)
         self._position = 0
@@ -146,38 +125,47 @@ class Loader:
         """Return the sample at a position of the mixture."""
         return self.fetch([position])[0]
 
-    def fetch(self, positions: Sequence[int] | npt.NDArray[np.int64]) -> list[Sample]:
-        """Return the samples at these positions, in the order asked."""
+    def fetch(self, positions: Sequence[int] | npt.NDArray[np.int64], *, media: bool | None = None) -> list[Sample]:
+        """Return the samples at these positions, in the order asked; `media` as in the constructor."""
         self._connect()
         wanted = np.asarray(positions, np.int64)
         draws = self.order.resolve(wanted)
-        rows: list[dict[str, Any]] = [{}] * len(wanted)
+        rows: list[Sample] = [{}] * len(wanted)
         for c in np.unique(draws.component):
             mine = np.flatnonzero(draws.component == c)
-            for at, row in zip(mine, self._members[c].rows(draws.index[mine]), strict=True):
+            for at, row in zip(mine.tolist(), self._members[c].rows(draws.index[mine]), strict=True):
                 rows[at] = row
-        data = self._bytes(rows)
-        names = self.order.names
-        return [
-            Sample(
-                position=int(wanted[i]),
-                component=names[draws.component[i]],
-                epoch=int(draws.epoch[i]),
-                index=int(draws.index[i]),
-                data=data[i],
-                **row,
-            )
-            for i, row in enumerate(rows)
-        ]
-
-    def _bytes(self, rows: Sequence[Mapping[str, Any]]) -> list[list[bytes]]:
-        out: list[list[bytes]] = [[b""] * len(row["media"]) if self.read else [] for row in rows]
-        if self.read:
+                row["position"], row["component"] = int(wanted[at]), self.order.names[c]
+                row["epoch"], row["index"] = int(draws.epoch[at]), int(draws.index[at])
+        if self.media if media is None else media:
             # In the order of the tars: what lies together is read together.
-            at = [(m["shard"], m["offset"], m["size"], i, k) for i, row in enumerate(rows) for k, m in enumerate(row["media"])]
-            for shard, offset, size, i, k in sorted(at):
-                out[i][k] = self._media.read(shard, offset, size)
-        return out
+            found = [m for row in rows for m in row["media"] or ()]
+            for m in sorted(found, key=lambda m: (m["shard"], m["offset"])):
+                m["data"] = self.read(m)
+        return rows
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield every distinct sample once: component by component, in the order of the members."""
+        self._connect()
+        seen: set[str] = set()
+        for name, table in zip(self.order.names, self._members, strict=True):
+            at = 0
+            for batch in table.batches():
+                for row in batch.to_pylist():
+                    if row["id"] not in seen:
+                        seen.add(row["id"])
+                        yield row | {"component": name, "index": at}
+                    at += 1
+
+    def read(self, medium: Mapping[str, Any]) -> bytes:
+        """Return the stored bytes of one entry of a sample's `media`."""
+        self._connect()
+        return self._media.read(medium["shard"], medium["offset"], medium["size"])
+
+    def images(self, sample: Mapping[str, Any]) -> list[Image.Image]:
+        """Return a sample's images, decoded to RGB, in reading order."""
+        found = [m for m in sample["media"] or () if m["kind"] == "image"]
+        return [Image.open(io.BytesIO(m["data"] if "data" in m else self.read(m))).convert("RGB") for m in found]
 
     # -- one pass ------------------------------------------------------------------------------------------------------
 

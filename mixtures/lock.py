@@ -28,8 +28,8 @@ from catalog.files import publish, read_json, remove, write_json
 from catalog.store import DatasetVersion, SourceVersion, Store
 from mixtures import members, solver, tokens
 from mixtures.canonical import PREFIX, lock_id
-from mixtures.order import Order, cost_of, draws_within, split_hash
 from mixtures.order import SAMPLER as SAMPLER_NAME
+from mixtures.order import Order, cost_of, draws_within, split_hash
 from mixtures.spec import Source, Spec, Splits, plain
 
 SCHEMA = "mixture-lock/1"
@@ -53,7 +53,7 @@ class _Component:
 
     @property
     def rows(self) -> int:
-        return self.table.num_rows
+        return int(self.table.num_rows)
 
     def column(self, name: str) -> pa.ChunkedArray:
         return self.table[name].take(pa.array(self.by_id))
@@ -109,7 +109,9 @@ def _existing(target: Path, record: Mapping[str, Any], spec: Spec) -> Path | Non
     there = read_json(path)
     if not isinstance(there, dict) or there.get("id") != record["id"] or lock_id(there) != record["id"]:
         msg = f"mixture `{spec.name}` version {spec.version} is locked already, as another mixture (`{path}`)"
-        raise UserError(msg, hint=f"raise `version` in the spec: a locked version never changes ({spec.version} -> ...)")
+        raise UserError(
+            msg, hint=f"raise `version` in the spec: a locked version never changes ({spec.version} -> ...)"
+        )
     for source in spec.sources:
         members.Members(target / members.file_name(source.name))
     return path
@@ -125,8 +127,8 @@ def _read(source: Source, splits: Splits | None, store: Store) -> _Component:
         if name not in known:
             msg = f"dataset `{dataset.ref}` has no source `{name}`{nearest(name, known)}"
             raise UserError(msg, usage=True)
-    inputs = []
-    tables = []
+    inputs: list[SourceVersion] = []
+    tables: list[pa.Table] = []
     for name in sorted(source.sources or known):
         if not int(known[name]["kept"]):
             continue
@@ -141,13 +143,10 @@ def _read(source: Source, splits: Splits | None, store: Store) -> _Component:
         counts = {n: int((chosen == i).sum()) for i, n in enumerate(names)}
         table = table.filter(pa.array(chosen == names.index(str(source.split))))
     if not table.num_rows:
-        wanted = [f"sources {list(source.sources)}"] * bool(source.sources) + [f"tasks {list(source.tasks)}"] * bool(
-            source.tasks
-        )
-        wanted += [f"split `{source.split}`"] * bool(source.split)
-        msg = f"component `{source.name}` is empty: dataset `{dataset.ref}` keeps no sample with {' and '.join(wanted)}"
-        if not wanted:
-            msg = f"component `{source.name}` is empty: dataset `{dataset.ref}` keeps no sample"
+        asked = (("source", source.sources), ("task", source.tasks), ("split", (source.split,) if source.split else ()))
+        wanted = " and ".join(f"{what} {' or '.join(f'`{n}`' for n in names)}" for what, names in asked if names)
+        msg = f"component `{source.name}` is empty: dataset `{dataset.ref}` keeps no sample"
+        msg += f" with {wanted}" if wanted else ""
         raise UserError(msg, hint=f"`cuvee catalog show {dataset.ref}` lists its sources and tasks")
     by_id = np.asarray(pc.sort_indices(table["id"])).astype(np.int64)
     ids = table["id"].take(pa.array(by_id))
@@ -218,9 +217,7 @@ def _resolve(spec: Spec, components: Sequence[_Component]) -> dict[str, Any]:
         cap = None if draws is None else cost_of(costs, draws, seed=spec.seed, component=c.source.name)
         most[c.source.name] = draws
         asks.append(
-            solver.Ask(
-                name=c.source.name, size=int(costs.sum()), weight=c.source.weight, cap=cap, cap_name=cap_name
-            )
+            solver.Ask(name=c.source.name, size=int(costs.sum()), weight=c.source.weight, cap=cap, cap_name=cap_name)
         )
     key, amount = spec.budget
     budget = int(amount) if key != "epochs" else int(Fraction(amount) * sum(a.size for a in asks))
@@ -285,9 +282,7 @@ def _source_record(c: _Component, share: solver.Share, spec: Spec, most: int | N
         draws = min(draws, most)
     ids, digests = c.column("id").to_pylist(), c.column("digest").to_pylist()
     costs = {u: c.costs(u) for u in ("samples", "tokens", "images")}
-    caps: dict[str, Any] = {
-        k: v for k in ("max_samples", "max_tokens") if (v := getattr(c.source, k)) is not None
-    }
+    caps: dict[str, Any] = {k: v for k in ("max_samples", "max_tokens") if (v := getattr(c.source, k)) is not None}
     epochs = c.source.max_epochs if c.source.max_epochs is not None else spec.policy.default_max_epochs
     if epochs is not None:
         caps["max_epochs"] = plain(epochs)

@@ -10,7 +10,6 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +25,8 @@ Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 
 
-class Draws(NamedTuple):
+@dataclass(frozen=True)
+class Draws:
     """Where positions lead: `component` numbers components in the order of the lock, `index` rows of its members."""
 
     component: Ints
@@ -173,4 +173,3 @@ def split_hash(digests: Sequence[str], salt: str) -> Words:
 __all__ = [
     "BLOCK", "MAX_DRAWS", "SAMPLER", "Draws", "Order", "cost_of", "draws_within", "mix64", "permute", "split_hash",
 ]  # fmt: skip
-

@@ -178,21 +178,24 @@ def read(path: Path) -> Spec:
     except (OSError, UnicodeDecodeError) as e:
         msg = f"cannot read `{path}`: {e}"
         raise UserError(msg, usage=True) from None
-    return parse(text, where=str(path))
+    return parse(text, str(path))
 
 
-def parse(text: str, *, where: str = "mixture.yaml") -> Spec:
-    """Return the spec in a YAML text."""
-    try:
-        raw = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as e:
-        msg = f"`{where}` is not YAML: {' '.join(str(e).split())}"
-        raise UserError(msg, usage=True) from None
-    return from_json(raw, where=where)
+def parse(raw: Any, where: str = "mixture.yaml") -> Spec:
+    """Return the spec in a YAML text, or in a value that was parsed already (a recipe's `mixture`).
+
+    A float in a parsed value stands for its shortest decimal: 0.25 for what somebody wrote as 0.25.
+    """
+    if isinstance(raw, str):
+        try:
+            raw = yaml.load(raw, Loader=_Loader)
+        except yaml.YAMLError as e:
+            msg = f"`{where}` is not YAML: {' '.join(str(e).split())}"
+            raise UserError(msg, usage=True) from None
+    return _spec(raw, where)
 
 
-def from_json(raw: Any, *, where: str = "mixture.yaml") -> Spec:
-    """Return the spec in a parsed YAML or JSON value."""
+def _spec(raw: Any, where: str) -> Spec:
     top = _map(raw, where)
     unknown_keys(top, _KEYS, where)
     _one_of(top.get("schema", SCHEMA), (SCHEMA,), f"`schema` in {where}")
@@ -204,7 +207,9 @@ def from_json(raw: Any, *, where: str = "mixture.yaml") -> Spec:
     seed = _int(top.get("seed", 0), f"`seed` in {where}", low=0, high=_MAX_SEED - 1)
     tokenizer = _map(top.get("tokenizer", {"name": TOKENIZERS[0]}), f"`tokenizer` in {where}")
     unknown_keys(tokenizer, ("name",), f"`tokenizer` in {where}")
-    token_name = _one_of(_need(tokenizer, "name", f"`tokenizer` in {where}"), TOKENIZERS, f"`tokenizer.name` in {where}")
+    token_name = _one_of(
+        _need(tokenizer, "name", f"`tokenizer` in {where}"), TOKENIZERS, f"`tokenizer.name` in {where}"
+    )
     policy = _policy(top.get("policy", {}), where)
     splits = _splits(top["splits"], where) if "splits" in top else None
     listed = _need(top, "sources", where)
@@ -387,7 +392,8 @@ def _int(value: Any, what: str, *, low: int, high: int = _MAX_SEED - 1) -> int:
 
 
 def _decimal(value: Any, what: str) -> Decimal:
-    """Return a positive decimal; a float can only come from JSON or Python and is refused."""
+    """Return a positive decimal."""
+    value = Decimal(repr(value)) if isinstance(value, float) else value
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     text = format(text, "f") if isinstance(text, Decimal) else text
     if not isinstance(text, str) or not _DECIMAL.fullmatch(text) or Decimal(text) <= 0:

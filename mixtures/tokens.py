@@ -27,5 +27,5 @@ def images(media: pa.ListArray) -> npt.NDArray[np.int64]:
     """Return how many images every sample shows."""
     rows = np.asarray(pc.list_parent_indices(media))
     kinds = pc.struct_field(pc.list_flatten(media), "kind")
-    is_image = np.asarray(pc.fill_null(pc.equal(kinds, "image"), False))  # noqa: FBT003 - the fill value
+    is_image = np.asarray(pc.fill_null(pc.equal(kinds, "image"), False))
     return np.bincount(rows[is_image], minlength=len(media)).astype(np.int64)

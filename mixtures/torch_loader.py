@@ -31,7 +31,7 @@ class _Batches:
         world = self._loader.world_size
         first = self._start + self._loader.rank + batch * self._size * world
         last = min(len(self._loader), first + self._size * world)
-        return self._collate(self._loader.fetch(list(range(first, last, world))))
+        return self._collate(self._loader.fetch(range(first, last, world)))
 
 
 class TorchLoader:
@@ -53,7 +53,7 @@ class TorchLoader:
         from torch.utils.data import DataLoader
 
         self._loader, self._size, self._collate = loader, batch_size, collate
-        self._make = functools.partial(
+        self._make: Callable[[Any], Any] = functools.partial(
             DataLoader,
             batch_size=None,
             num_workers=workers,

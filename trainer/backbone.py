@@ -1,9 +1,9 @@
 """Stage 0: the small decoder learns text, once. NVLM starts from an instruct LLM; none ships as a registry package.
 
-It reads documents and instructions without images, in the chat template, with next-token loss on all of it (a base model, not only an
-answerer). Every eighth instruction has a row of tile tags before its question, as if an image stood there: later the decoder is
-frozen while tags are read, and a token that it never saw would stay noise (nvlm.md, trap 6). Every arm, architecture and seed
-starts from these weights; their text-only loss is the "before" of the regression guard.
+It reads documents and instructions without images, in the chat template, with next-token loss on all of it (a base model, not
+only an answerer). Every eighth instruction has a row of tile tags before its question, as if an image stood there: later the
+decoder is frozen while tags are read, and a token that it never saw would stay noise (nvlm.md, trap 6). Every arm, architecture
+and seed starts from these weights; their text-only loss is the "before" of the regression guard.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from trainer.checkpoint import Checkpoint, config_digest
 from trainer.config import ModelConfig, trainable
 from trainer.features import Progress, quiet
 from trainer.fusion import NVLM
-from trainer.items import Item, Opener, encode, item_of, open_lock
+from trainer.items import Item, Opener, distinct, encode, open_lock
 from trainer.tokenizer import Tokenizer, tag_texts
 from trainer.train import Stage, optimizer, rate
 from trainer.vision import VisionEncoder
@@ -64,16 +64,16 @@ def train_backbone(
 ) -> Path:
     """Train tokenizer and decoder on the text-only samples of `locks`; return the folder `out/<id>`.
 
-    The tokenizer learns from all texts of the locks, those of image samples too: their words come up later. A finished backbone is
-    returned as it is; stage 0 takes under a minute and starts over when it was killed.
+    The tokenizer learns from all texts of the locks, those of image samples too: their words come up later. A finished backbone
+    is returned as it is; stage 0 takes under a minute and starts over when it was killed.
     """
-    corpora = [open_lock(path) for path in locks]
+    corpora = [open_lock(path, read=False) for path in locks]
     shape = VisionEncoder.from_clip(clip).config_fields()
     identity = {"config": dataclasses.asdict(config), "locks": [c.id for c in corpora], "shape": shape}
     folder = out / config_digest(identity)[:16]
     if (folder / "checkpoint.pt").exists():
         return folder
-    items = sorted({i.id: i for c in corpora for i in map(item_of, c.samples())}.values(), key=lambda i: i.id)
+    items = [i for _, i in sorted({i.id: i for c in corpora for i in distinct(c)}.items())]
     texts = [i for i in items if not i.images]
     if not texts:
         msg = "the mixture for the backbone has no sample without images, and stage 0 learns from text alone"

@@ -1,14 +1,31 @@
 """Samples as the trainer wants them, read from a mixture lock: the one place that knows `mixtures.loader`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from mixtures.loader import Loader
 from trainer.batch import MARK, Encoded, encode_sample
 from trainer.config import ModelConfig
 from trainer.features import Features
 from trainer.tokenizer import Tokenizer
+
+
+class Row(Protocol):
+    """One sample of a mixture (`mixtures.loader.Sample`), as far as the trainer looks at it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def messages(self) -> Sequence[Mapping[str, str]]: ...
+    @property
+    def media(self) -> Sequence[Mapping[str, Any]]: ...
+    @property
+    def data(self) -> Sequence[bytes]: ...
 
 
 class Corpus(Protocol):
@@ -23,27 +40,25 @@ class Corpus(Protocol):
         """How many positions the lock has."""
         ...
 
-    def __getitem__(self, position: int) -> Mapping[str, Any]:
-        """Return the sample at a position."""
-        ...
-
-    def samples(self) -> Iterator[Mapping[str, Any]]:
-        """Yield every distinct sample once, in the order of its members."""
-        ...
-
-    def read(self, medium: Mapping[str, Any]) -> bytes:
-        """Return the bytes of one medium of a sample."""
+    def fetch(self, positions: Sequence[int]) -> Sequence[Row]:
+        """Return the samples at these positions, in the order asked."""
         ...
 
 
-Opener = Callable[[Path], Corpus]
+class Opener(Protocol):
+    """Opens a mixture lock; tests hand in another one."""
+
+    def __call__(self, lock: Path, *, read: bool) -> Corpus:
+        """Return the mixture; `read` says whether the bytes of media are wanted."""
+        ...
 
 
-def open_lock(path: Path) -> Corpus:
+def open_lock(lock: Path, *, read: bool) -> Corpus:
     """Open a mixture lock."""
-    from mixtures.loader import Loader
+    return Loader(lock, read=read)
 
-    return Loader(path)
+
+BLOCK = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,25 +82,48 @@ class Item:
         return sum(len(m["content"]) for m in self.messages)
 
 
-def item_of(sample: Mapping[str, Any]) -> Item:
-    """Return the item of a SAMPLE row."""
+def item_of(row: Row) -> Item:
+    """Return the item of a sample."""
     return Item(
-        id=sample["id"],
-        task=sample["task"],
-        messages=tuple({"role": m["role"], "content": m["content"]} for m in sample["messages"]),
-        images=tuple(m["digest"] for m in sample["media"] or () if m["kind"] == "image"),
+        id=row.id,
+        task=row.task,
+        messages=tuple({"role": m["role"], "content": m["content"]} for m in row.messages),
+        images=tuple(m["digest"] for m in row.media or () if m["kind"] == "image"),
     )
 
 
+def items_at(corpus: Corpus, positions: Sequence[int]) -> list[Item]:
+    """Return the items at these positions, in the order asked; a repeated sample is the same object."""
+    known: dict[str, Item] = {}
+    out: list[Item] = []
+    for first in range(0, len(positions), BLOCK):
+        for row in corpus.fetch(positions[first : first + BLOCK]):
+            if row.id not in known:
+                known[row.id] = item_of(row)
+            out.append(known[row.id])
+    return out
+
+
+def distinct(corpus: Corpus) -> list[Item]:
+    """Return every sample that the mixture ever draws, once, by id."""
+    return [i for _, i in sorted({i.id: i for i in items_at(corpus, range(len(corpus)))}.items())]
+
+
 def image_readers(corpora: Sequence[Corpus]) -> dict[str, Callable[[], bytes]]:
-    """Return, for every distinct image of `corpora`, how to read it."""
+    """Return, for every distinct image of `corpora` (opened with `read=True`), how to read it. By digest, so in a fixed order."""
     readers: dict[str, Callable[[], bytes]] = {}
     for corpus in corpora:
-        for sample in corpus.samples():
-            for medium in sample["media"] or ():
-                if medium["kind"] == "image" and medium["digest"] not in readers:
-                    readers[medium["digest"]] = lambda c=corpus, m=medium: c.read(m)  # type: ignore[misc]
-    return readers
+        for first in range(0, len(corpus), BLOCK):
+            here = range(first, min(first + BLOCK, len(corpus)))
+            for row in corpus.fetch(here):
+                for k, medium in enumerate(row.media or ()):
+                    if medium["kind"] == "image" and medium["digest"] not in readers:
+                        readers[medium["digest"]] = functools.partial(_nth, row.data, k)
+    return dict(sorted(readers.items()))
+
+
+def _nth(data: Sequence[bytes], k: int) -> bytes:
+    return data[k]
 
 
 def encode(

@@ -1,13 +1,13 @@
 """Two stages of training from one backbone, after NVLM's tables 10 and 11 (nvlm.md 3.1, 3.2), scaled down.
 
-What is kept of the tables: the stages and their order, the freeze map (`config.trainable`), AdamW with the betas, weight decay and
-clipping of each architecture, a cosine with linear warm-up, tiles per stage, loss on assistant text only, and the final checkpoint is
-the result: none is selected. What is scaled: steps, batch, and learning rates (a model of a million weights learns at rates a
-hundred times higher). Kept of the rates: max to min in stage 1 and 2, and that X and H are fine-tuned faster than D
-(5 x in the paper; `sft_ratio`).
+What is kept of the tables: the stages and their order, the freeze map (`config.trainable`), AdamW with the betas, weight decay
+and clipping of each architecture, a cosine with linear warm-up, tiles per stage, loss on assistant text only, and the final
+checkpoint is the result: none is selected. What is scaled: steps, batch, and learning rates (a model of a million weights
+learns at rates a hundred times higher). Kept of the rates: max to min in stage 1 and 2, and that X and H are fine-tuned faster
+than D (5 x in the paper; `sft_ratio`).
 
-A run is a pure function of (config, lock, backbone, encoder): seeds initialise what is new (projector, cross-attention) and say at
-which position of the mixture the run starts. After that no random number is drawn, so a checkpoint needs weights, AdamW's
+A run is a pure function of (config, lock, backbone, encoder): seeds initialise what is new (projector, cross-attention) and say
+at which position of the mixture the run starts. After that no random number is drawn, so a checkpoint needs weights, AdamW's
 moments and the position, and a killed run ends in the same bits on CPU with the same number of threads.
 """
 
@@ -33,7 +33,7 @@ from trainer.checkpoint import Checkpoint, config_digest
 from trainer.config import ARCHS, Arch, ModelConfig, decays, trainable
 from trainer.features import Features, Progress, compute, encoder_digest, quiet
 from trainer.fusion import NVLM
-from trainer.items import Item, Opener, encode, image_readers, item_of, open_lock
+from trainer.items import Item, Opener, encode, image_readers, items_at, open_lock
 from trainer.tokenizer import Tokenizer
 from trainer.vision import VisionEncoder
 
@@ -80,7 +80,8 @@ class TrainConfig:
         ]
         for bad, msg in wrong:
             if bad:
-                raise UserError(f"train config: {msg}", usage=True)
+                text = f"train config: {msg}"
+                raise UserError(text, usage=True)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "TrainConfig":
@@ -202,8 +203,8 @@ def positions(start: int, samples: int, total: int) -> list[int]:
 def batches(items: Sequence[Item], size: int) -> list[list[int]]:
     """Cut items, in the mixture's order, into batches of indices.
 
-    Within a window of `WINDOW` batches like lengths go together, and the batches are then spread so that short and long alternate.
-    It depends on the items alone, not on the architecture.
+    Within a window of `WINDOW` batches like lengths go together, and the batches are then spread so that short and long
+    alternate. It depends on the items alone, not on the architecture.
     """
     out: list[list[int]] = []
     for first in range(0, len(items), size * WINDOW):
@@ -229,15 +230,16 @@ def train(
     clip: Path,
     out: Path,
     features: Path | None = None,
+    complete: bool = False,
     progress: Progress = quiet,
     open_lock: Opener = open_lock,
 ) -> Path:
     """Train one model; return its folder `out/<id>`, which holds config.json, metrics.parquet and checkpoint.pt.
 
-    A finished run is returned as it is; a killed one goes on from its last checkpoint. `features` is the folder of the feature cache
-    (default: `out/../features`); what is missing in it is computed first.
+    A finished run is returned as it is; a killed one goes on from its last checkpoint. `features` is the folder of the feature
+    cache (default: `out/../features`); what is missing in it is computed first, and with `complete` nothing is expected to be.
     """
-    corpus = open_lock(lock)
+    corpus = open_lock(lock, read=False)
     if len(corpus) == 0:
         msg = f"mixture lock `{lock}` holds no samples"
         raise UserError(msg)
@@ -250,7 +252,7 @@ def train(
     torch.set_num_threads(config.threads)
     try:
         cache = compute(
-            image_readers([corpus]),
+            {} if complete else image_readers([open_lock(lock, read=True)]),
             encoder,
             features or out.parent / "features",
             tile=encoder.config.tile,
@@ -259,10 +261,10 @@ def train(
         )
         start = first_position(corpus.id, config.seed, len(corpus))
         order = positions(start, config.samples_1 + config.samples_2, len(corpus))
-        by_position = {p: item_of(corpus[p]) for p in sorted(set(order))}
+        items = items_at(corpus, order)
         meta = {"lock": corpus.id, "config": config.to_dict(), "config_digest": config_digest(config.identity),
                 "backbone": base.digest, "encoder": encoder_digest(encoder), "tokenizer": base.tokenizer.digest}  # fmt: skip
-        _Run(config, base, cache, [by_position[p] for p in order], meta, folder, progress).finish()
+        _Run(config, base, cache, items, meta, folder, progress).finish()
     finally:
         torch.set_num_threads(before)
     return folder
@@ -319,7 +321,7 @@ class _Run:
         trained = [parameters[n] for n in names]
         done = sum(len(b) for b in todo[:step])
         began = time.perf_counter()
-        for step in range(step, len(todo)):  # noqa: B020, PLR1704 - goes on where it stopped
+        for step in range(step, len(todo)):  # noqa: B020 - goes on where it stopped
             chosen = [items[i] for i in todo[step]]
             for item in chosen:
                 if item.id not in known:

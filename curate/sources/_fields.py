@@ -18,7 +18,11 @@ KEYS = (
     "messages", "system", "boxes", "task", "license",
 )  # fmt: skip
 BOX_KEYS = ("quad", "text", "confidence", "confidence_scale")
-KINDS = {"text": ("text",), "question": ("question", "choices", "answer"), "instruction": ("instruction", "input", "output")}
+KINDS = {
+    "text": ("text",),
+    "question": ("question", "choices", "answer"),
+    "instruction": ("instruction", "input", "output"),
+}
 SPEAKERS = {
     "human": "user", "user": "user",
     "gpt": "assistant", "assistant": "assistant", "model": "assistant", "chatgpt": "assistant", "bot": "assistant",
@@ -176,7 +180,12 @@ class Fields:
             yield _user("\n".join(t for t in (self.prompt, question, asked) if t))
             if "answer" in self.paths:
                 one = answer[0] if len(answer) == 1 else None
-                if letters and type(one) is int and 0 <= one < len(letters) and str(one) not in map(as_text, choices[0]):
+                if (
+                    letters
+                    and type(one) is int
+                    and 0 <= one < len(letters)
+                    and str(one) not in map(as_text, choices[0])
+                ):
                     yield {"role": "assistant", "content": letters[one]}  # the answer is an index into the choices
                 else:
                     yield {"role": "assistant", "content": self._text(record, "answer")}

@@ -71,5 +71,8 @@ def _image(value: Any, root: Path | None) -> bytes:
     if isinstance(value, str) and root is not None:
         return read_image(root, value)
     if value is None or isinstance(value, str):
-        raise Bad("missing_image", "no bytes in the image column" + ("" if value is None else f", only a path `{value[:200]}`"))
+        raise Bad(
+            "missing_image",
+            "no bytes in the image column" + ("" if value is None else f", only a path `{value[:200]}`"),
+        )
     raise Bad("bad_record", f"an image must be bytes or {{bytes, path}}, not {type(value).__name__}")

@@ -99,8 +99,6 @@ def _from_folder(root: Path, name: str, fields: Fields) -> Draft | Reject:
             raise Bad("bad_utf8", f"its caption `{beside}` is not UTF-8") from None
         except OSError as e:
             raise Bad("bad_record", f"cannot read its caption `{beside}`: {e.strerror}") from None
-        return fields.draft(
-            {k: clean(v) for k, v in record.items()}, name, lambda _: read_image(root, name)
-        )
+        return fields.draft({k: clean(v) for k, v in record.items()}, name, lambda _: read_image(root, name))
     except Bad as e:
         return Reject(locator=clean(name), code=e.code, message=clean(e.message))

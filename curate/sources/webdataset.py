@@ -146,7 +146,9 @@ def _plan_tar(f: IO[bytes], name: str, packer: Packer) -> None:
         samples.drop()  # half of a sample is worse than none; the reject below stands for it
     samples.flush()
     if cut or not _ends_well(f, end):
-        message = "the archive ends in the middle of a sample" if cut else "the archive has no end mark: something is missing"
+        message = (
+            "the archive ends in the middle of a sample" if cut else "the archive has no end mark: something is missing"
+        )
         packer.reject(name, "truncated", message, f"{name}/end")
 
 
@@ -162,7 +164,11 @@ def _ends_well(f: IO[bytes], at: int) -> bool:
 def _unsafe(info: tarfile.TarInfo) -> str:
     if not info.isreg():
         return "a link, a device or a pipe, no file"
-    if info.name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[\\/]", info.name) or ".." in re.split(r"[\\/]", info.name):
+    if (
+        info.name.startswith(("/", "\\"))
+        or re.match(r"[A-Za-z]:[\\/]", info.name)
+        or ".." in re.split(r"[\\/]", info.name)
+    ):
         return "a path that leaves the archive"
     return ""
 
@@ -178,7 +184,10 @@ def _record(f: IO[bytes], key: str, members: Sequence[Sequence[Any]]) -> tuple[d
             others.append(clean(extension))
             continue
         if size > MAX_MEMBER:
-            raise Bad("bad_image" if is_image else "bad_record", f"`{extension}` holds {size} bytes; at most {MAX_MEMBER} are taken")
+            raise Bad(
+                "bad_image" if is_image else "bad_record",
+                f"`{extension}` holds {size} bytes; at most {MAX_MEMBER} are taken",
+            )
         f.seek(offset)
         data = f.read(size)
         if len(data) != size:
@@ -217,4 +226,3 @@ def _image(value: Any) -> bytes:
     if isinstance(value, bytes):
         return value
     raise Bad("bad_record", "an image must be a member of the tar")
-

@@ -12,7 +12,6 @@ they go in batches of a fixed size, padded, in bfloat16; scores there agree with
 
 import contextlib
 import functools
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from catalog.errors import UserError, nearest
+from filters.base import remote_model
 from filters.shared.images import Pixels
 from filters.shared.words import WordTokenizer
 
@@ -118,18 +118,6 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def is_remote(name: str) -> bool:
-    """Tell whether `name` is a model of the hub rather than a path."""
-    if Path(name).exists():
-        return False
-    return name.startswith("hf-hub:") or (name.count("/") == 1 and not name.startswith((".", "/", "~")))
-
-
-def name_digest(name: str) -> str:
-    """Return a digest for a model of the hub: its name, for lack of bytes; weights behind a tag do not change."""
-    return hashlib.sha256(f"open_clip:{name}".encode()).hexdigest()
-
-
 def load(name: str, *, arch: str | None = None, device: str | None = None) -> Clip:
     """Return the model called `name`, loaded once per process; raise `UserError` when it cannot be had."""
     path = Path(name)
@@ -150,7 +138,7 @@ def _load(name: str, arch: str | None, device: str, stamp: int) -> Clip:
         return _from_folder(path, device)
     if path.is_file():
         return _from_checkpoint(path, arch, device)
-    if not is_remote(name):
+    if not remote_model(name):
         msg = f"no such CLIP model: `{name}`"
         hint = "name a folder, a checkpoint, an open_clip model as `ViT-B-32/openai` or `hf-hub:owner/repo`"
         raise UserError(msg, hint=f"{hint}; `curate.fit_clip` trains one on your own data")

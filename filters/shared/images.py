@@ -83,6 +83,11 @@ class Images:
         self._by_digest: dict[str, Pixels | None] = {}
         self.decoded = 0  # how many decodes were really done
 
+    @classmethod
+    def read(cls, batch: pa.RecordBatch, reader: Reader) -> "Images":
+        """Return the pictures of `batch`, whose bytes `reader` has; keep the reader open while they are in use."""
+        return cls(batch, reader)
+
     def __len__(self) -> int:
         return len(self._media)
 

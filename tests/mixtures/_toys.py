@@ -46,7 +46,13 @@ def sample(source: str, n: int, *, image: bytes | None = None, words: int = 3, t
 def samples(source: str, count: int, *, images: bool = True, first: int = 0) -> list[dict[str, Any]]:
     tasks = ("caption", "vqa", "ocr")
     return [
-        sample(source, n, image=b"\xff\xd8" + f"{source}{n}".encode() if images else None, words=1 + n % 5, task=tasks[n % 3])
+        sample(
+            source,
+            n,
+            image=b"\xff\xd8" + f"{source}{n}".encode() if images else None,
+            words=1 + n % 5,
+            task=tasks[n % 3],
+        )
         for n in range(first, first + count)
     ]
 
@@ -101,7 +107,16 @@ def add_dataset(
             pairs += zip(part["id"].to_pylist(), part["digest"].to_pylist(), strict=True)
         kept[s.name] = parts
         count = sum(t.num_rows for _, t in parts)
-        records.append({"name": s.name, "digest": s.digest, "samples": s.samples, "rejects": 0, "kept": count, "license": s.license})
+        records.append(
+            {
+                "name": s.name,
+                "digest": s.digest,
+                "samples": s.samples,
+                "rejects": 0,
+                "kept": count,
+                "license": s.license,
+            }
+        )
     rows = sum(s.rows for s in sources)
     stage = {"name": "clip_score", "fingerprint": "0123456789abcdef", "rules": [{"score": "clip_score", "min": bound}]}
     version = DatasetVersion(
