@@ -38,7 +38,7 @@ def test_tiles_are_row_major_and_the_thumbnail_is_last():
 
 
 def test_one_tile_has_no_thumbnail_and_aspect_is_not_kept():
-    assert tile_image(Image.new("L", (50, 47)), 6, 32).shape == (1, 32, 32, 3)
+    assert tile_image(Image.new("L", (40, 38)), 6, 32).shape == (1, 32, 32, 3)
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 6))
