@@ -76,7 +76,11 @@ def config(values: Mapping[str, Any] | None = None) -> FitConfig:
     for f in fields(FitConfig):
         value = getattr(made, f.name)
         wanted = float if f.type is float or f.type == "float" else int
-        if isinstance(value, bool) or not isinstance(value, int | float) or (wanted is int and not isinstance(value, int)):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or (wanted is int and not isinstance(value, int))
+        ):
             msg = f"`{f.name}` of the CLIP fit is {value!r}; expected {'a number' if wanted is float else 'a whole number'}"
             raise UserError(msg, usage=True)
         if value < 0 or (value == 0 and f.name not in ("seed", "weight_decay")):

@@ -41,6 +41,7 @@ ALLOWED = {
     "JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp",
     "GIF": "image/gif", "BMP": "image/bmp", "TIFF": "image/tiff",
 }  # fmt: skip
+ROLES = ("train", "eval", "fit")  # eval: decontaminated against, never trained on; fit: only fits models
 _NAME = "letters, digits, `_`, `-` and `.`, beginning with a letter or digit"
 
 
@@ -63,7 +64,7 @@ class SourceSpec:
         ):
             msg = f"`{self.name}` cannot name a source: use {_NAME}"
             raise UserError(msg, usage=True)
-        for what, value, known in (("task", self.task, TASKS), ("role", self.role, ("train", "eval"))):
+        for what, value, known in (("task", self.task, TASKS), ("role", self.role, ROLES)):
             if value not in known:
                 msg = f"source `{self.name}`: unknown {what} `{value}`{nearest(str(value), known)}"
                 raise UserError(msg, usage=True)
@@ -319,6 +320,14 @@ def ingest(
     found = _known(store, spec.name, record)
     assert found is not None
     return found
+
+
+def find(
+    store: Store, spec: SourceSpec, *, data: Path, shard_rows: int = SHARD_ROWS, max_pixels: int = MAX_PIXELS
+) -> SourceVersion | None:
+    """Return the version that ingesting `spec` would return at once, or None where it has to be read first."""
+    key = _key(spec, spec.reader(Path(data).absolute()), shard_rows, max_pixels)
+    return _known(store, spec.name, store.root / "sources" / spec.name / "ingests" / f"{key}.json")
 
 
 def _key(spec: SourceSpec, reader: base.SourceReader, shard_rows: int, max_pixels: int) -> str:

@@ -17,7 +17,9 @@ def plan(recipe: Recipe, store: Store, *, data: Path) -> dict[str, Any]:
     have = {name: v for name, v in found.items() if v is not None}
     models = {m.name: prepare.model_dir(store, m, have[m.source]) for m in recipe.models if m.source in have}
     ready = len(have) == len(found)
-    resolved = prepare.resolve(store, recipe, have, models, build=False) if ready else [(s, None) for s in recipe.stages]
+    resolved = (
+        prepare.resolve(store, recipe, have, models, build=False) if ready else [(s, None) for s in recipe.stages]
+    )
     train = [have[s.name] for s in recipe.by_role("train") if s.name in have]
     stages = []
     for spec, flt in resolved:

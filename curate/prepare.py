@@ -81,9 +81,7 @@ def fit_models(
             progress(f"fit {name}", done, total)
 
         with MediaReader(store.root) as reader:
-            fit_clip.fit(
-                batches(store, source), reader, folder, config=fit_clip.config(spec.config), progress=step
-            )
+            fit_clip.fit(batches(store, source), reader, folder, config=fit_clip.config(spec.config), progress=step)
     return out
 
 

@@ -1,24 +1,24 @@
 """A recipe: which sources, which models, which filters with which bounds. YAML in, frozen dataclasses out.
 
-    name: demo
-    shard_rows: 1000
-    sources:
-      - {name: scenes, format: table, path: scenes/records.jsonl, images: scenes, task: caption, fields: {...}}
-      - {name: heldout, format: text, path: heldout/*.jsonl, role: eval, ...}     # never trained on; decontaminated against
-      - {name: trusted, format: table, path: trusted/records.jsonl, role: fit}    # only fits models
-    models:
-      dfn: {fit: clip, source: trusted}        # a data filtering network, usable as a `model` parameter below
-    stages:                                    # bounds decide first, in this order; then clusters, in this order
-      - filter: aspect_ratio                   # the filter's published bounds
-      - filter: clip_score
-        params: {model: dfn}
-        bounds: {clip_score: {top: 0.7, per: source}}    # or {min: .., max: ..}; {} looks but never drops
-        tasks: [caption, vqa]                  # only these; also: sources: [...]
-      - filter: decontaminate_text
-        against: [heldout]                     # default: every source with role eval
-      - filter: dedup_minhash
-        prefer: [clip_score.clip_score]        # who survives: highest first; ties by id
-    mixture: {...}                             # a mixture spec (docs/mixtures.md), locked at the end of the run
+name: demo
+shard_rows: 1000
+sources:
+  - {name: scenes, format: table, path: scenes/records.jsonl, images: scenes, task: caption, fields: {...}}
+  - {name: heldout, format: text, path: heldout/*.jsonl, role: eval, ...}     # never trained on; decontaminated against
+  - {name: trusted, format: table, path: trusted/records.jsonl, role: fit}    # only fits models
+models:
+  dfn: {fit: clip, source: trusted}        # a data filtering network, usable as a `model` parameter below
+stages:                                    # bounds decide first, in this order; then clusters, in this order
+  - filter: aspect_ratio                   # the filter's published bounds
+  - filter: clip_score
+    params: {model: dfn}
+    bounds: {clip_score: {top: 0.7, per: source}}    # or {min: .., max: ..}; {} looks but never drops
+    tasks: [caption, vqa]                  # only these; also: sources: [...]
+  - filter: decontaminate_text
+    against: [heldout]                     # default: every source with role eval
+  - filter: dedup_minhash
+    prefer: [clip_score.clip_score]        # who survives: highest first; ties by id
+mixture: {...}                             # a mixture spec (docs/mixtures.md), locked at the end of the run
 """
 
 from collections.abc import Mapping
@@ -32,8 +32,6 @@ from catalog.errors import UserError, nearest, unknown_keys
 from catalog.judge import Rule, bound_fields
 from curate.ingest import SourceSpec
 from filters import base
-
-ROLES = ("train", "eval", "fit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +102,9 @@ def parse(raw: Any, where: str) -> Recipe:
     if not isinstance(rows, int) or isinstance(rows, bool) or rows < 1:
         msg = f"`shard_rows` of {where} must be a whole number above 0, got `{rows}`"
         raise UserError(msg, usage=True)
-    sources = tuple(SourceSpec.from_dict(s) for s in _list(raw["sources"], f"`sources` of {where}"))
+    sources = tuple(
+        SourceSpec.of(_mapping(s, f"a source of {where}")) for s in _list(raw["sources"], f"`sources` of {where}")
+    )
     _unique([s.name for s in sources], f"sources of {where}")
     models = tuple(
         _model(n, m, sources, where) for n, m in _mapping(raw.get("models") or {}, f"`models` of {where}").items()

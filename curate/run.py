@@ -199,9 +199,7 @@ def _value(chunk: _Chunk, rule: Rule) -> pl.DataFrame:
     )
 
 
-def _pool(
-    store: Store, filters: Mapping[str, base.Filter], rule: Rule, train: Sequence[SourceVersion]
-) -> pl.DataFrame:
+def _pool(store: Store, filters: Mapping[str, base.Filter], rule: Rule, train: Sequence[SourceVersion]) -> pl.DataFrame:
     return pl.concat([_value(c, rule) for c in _chunks(store, filters, train, [rule.stage])])
 
 

@@ -141,7 +141,7 @@ def _learn(
         lr = rate(step, len(todo), high=stage.lr, low=stage.lr_min, warmup=config.warmup)
         for group in adam.param_groups:
             group["lr"] = lr
-        _, loss = model(collate([encoded[i] for i in chosen], [None] * len(chosen), width=model_config.features))
+        _, loss = model(collate([encoded[i] for i in chosen], [None] * len(chosen)))
         adam.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, stage.clip)

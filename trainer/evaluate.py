@@ -1,8 +1,8 @@
 """How well a model answers held-out items: one row per item and metric, nothing averaged away.
 
     loss    nats per answer token, the right answer given (teacher forcing): every task, every item; lower is better
-    score   the task's own metric (`metrics.BY_TASK`) of a greedily generated answer: the first `generate` items of each task by
-            id; higher is better
+    score   the task's own metric (`metrics.BY_TASK`) of a greedily generated answer: the first `generate` items of each task
+            by id; higher is better
 
 Loss is the most sensitive measure: it moves long before an answer flips from wrong to right. The loss of text-only items, before and
 after, is NVLM's regression guard.
@@ -102,8 +102,7 @@ def _losses(model: NVLM, tokenizer: Tokenizer, items: Mapping[str, Sequence[Item
     for first in range(0, len(order), config.batch):
         chosen = [k for k in order[first : first + config.batch] if encoded[k].trained]
         if chosen:
-            batch = collate([encoded[k] for k in chosen], [_pixels(flat[k][1], features, config) for k in chosen],
-                            width=model.config.features)  # fmt: skip
+            batch = collate([encoded[k] for k in chosen], [_pixels(flat[k][1], features, config) for k in chosen])  # fmt: skip
             sums, counts = model.losses(batch)
             value.update(zip(chosen, (sums.double() / counts).tolist(), strict=True))
         progress(min(first + config.batch, len(order)), len(order), "held-out loss")
@@ -124,7 +123,7 @@ def _scores(model: NVLM, tokenizer: Tokenizer, task: str, items: Sequence[Item],
         if not some:
             continue
         prompts = [_encode(model, tokenizer, i, features, config, prompt=True) for i in some]
-        batch = collate(prompts, [_pixels(i, features, config) for i in some], width=model.config.features)
+        batch = collate(prompts, [_pixels(i, features, config) for i in some])
         for item, ids in zip(some, model.generate(batch, config.max_new_tokens), strict=True):
             said = tokenizer.decode(ids).strip()
             rows.append(

@@ -17,15 +17,29 @@ class Row(Protocol):
     """One sample of a mixture (`mixtures.loader.Sample`), as far as the trainer looks at it."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """ "<source>/<locator>"."""
+        ...
+
     @property
-    def task(self) -> str: ...
+    def task(self) -> str:
+        """One of TASKS."""
+        ...
+
     @property
-    def messages(self) -> Sequence[Mapping[str, str]]: ...
+    def messages(self) -> Sequence[Mapping[str, str]]:
+        """Turns, in order."""
+        ...
+
     @property
-    def media(self) -> Sequence[Mapping[str, Any]]: ...
+    def media(self) -> Sequence[Mapping[str, Any]]:
+        """MEDIUM entries, in the order of the marks."""
+        ...
+
     @property
-    def data(self) -> Sequence[bytes]: ...
+    def data(self) -> Sequence[bytes]:
+        """The bytes of each medium; empty when they were not asked for."""
+        ...
 
 
 class Corpus(Protocol):

@@ -327,9 +327,7 @@ class _Run:
                 if item.id not in known:
                     known[item.id] = encode(item, model.config, self.base.tokenizer, self.features,
                                             max_tiles=stage.max_tiles, max_length=c.max_length)  # fmt: skip
-            batch = collate(
-                [known[i.id] for i in chosen], [self._pixels(i, stage) for i in chosen], width=model.config.features
-            )
+            batch = collate([known[i.id] for i in chosen], [self._pixels(i, stage) for i in chosen])
             lr = rate(step, len(todo), high=stage.lr, low=stage.lr_min, warmup=c.warmup)
             for group in adam.param_groups:
                 group["lr"] = lr

@@ -1,0 +1,335 @@
+r"""Wrong arithmetic in worked solutions.
+
+Looks at the assistant text. Applies where it has at least one step that can be checked; not to task `code`. A step is
+
+- a calculator mark `<<expression=result>>` as in GSM8K (arXiv 2110.14168, section 2);
+- an equation in plain text, `3 * (4 + 1) = $15`: numbers, `+ - * / ( )`, `x` between numbers, `%`, thousands commas, the signs
+  `×`, `÷`, `−`, `·` and LaTeX's `\times`, `\div`, `\cdot`; every `=` of a chain is a step; one side at least must calculate. An equation
+  with a letter, a power or another sign next to it is algebra and is not checked.
+
+- `steps` (count): steps checked. No bound.
+- `wrong_steps` (count): steps whose sides differ by more than rounding: one unit of the last decimal place written, or 0.005
+  where the other side needs decimals and this one is an amount with two places; whole numbers exactly. A percentage may
+  stand for its value or its hundredfold. Bound: at most 0.
+- `wrong_share` (0..1): their ratio. No bound.
+
+Source of the bound: by definition, a right solution has no wrong step; GSM8K's own calculator,
+https://github.com/openai/grade-school-math (grade_school_math/calculator.py), computes the marks that are checked here. Its
+`eval` is not used: the expressions are parsed. Left out: whether the steps lead to the answer; powers, roots, units, equations
+with unknowns, numbers above 1e15.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filters.base import scorer
+from filters.shared.text import Array, assistant, buffers, column, is_task, kernel, ratio, table
+
+_SIGNS = (("×", "*"), ("÷", "/"), ("−", "-"), ("·", "*"), (r"\times", "*"), (r"\div", "/"), (r"\cdot", "*"), (r"\$", " "))
+_EXPRESSION = np.zeros(256, np.bool_)
+_EXPRESSION[np.frombuffer(b"0123456789+-*/().,%$ xX\t", np.uint8)] = True
+
+
+@kernel
+def _digit(data: Array, i: int, end: int) -> bool:
+    return i < end and 48 <= data[i] <= 57
+
+
+@kernel
+def _thousands(data: Array, i: int, end: int) -> bool:
+    """Return whether a comma with exactly three digits after it stands at byte `i`."""
+    three = _digit(data, i + 1, end) and _digit(data, i + 2, end) and _digit(data, i + 3, end)
+    return data[i] == 44 and three and not _digit(data, i + 4, end)
+
+
+@kernel
+def _letter(b: int) -> bool:
+    return b >= 128 or 65 <= b <= 90 or 97 <= b <= 122
+
+
+@kernel
+def _evaluate(
+    data: Array, begin: int, end: int, values: Array, signs: Array
+) -> tuple[bool, float, int, int, bool]:
+    """Return whether `data[begin:end]` is an expression, its value, its operators, the decimals of its last number (-1:
+    fraction or none) and whether a `%` stands in it.
+
+    Two stacks: a value is folded into the one before it as soon as no tighter operator can follow.
+    """
+    top = 0  # values
+    depth = 0  # signs: 1 +, 2 -, 3 *, 4 /, 5 unary minus, 6 (
+    operators = 0
+    decimals = -1
+    percent = False
+    want = True  # a value must come next
+    i = begin
+    while i <= end:
+        c = data[i] if i < end else 0
+        if c == 32 or c == 9 or c == 36:
+            i += 1
+            continue
+        if want:
+            if i == end or top >= 60 or depth >= 60:
+                return False, 0.0, 0, 0, False
+            if c == 45:
+                signs[depth] = 5
+                depth += 1
+                i += 1
+            elif c == 40:
+                signs[depth] = 6
+                depth += 1
+                i += 1
+            elif 48 <= c <= 57 or (c == 46 and i + 1 < end and 48 <= data[i + 1] <= 57):
+                value = 0.0
+                digits = 0
+                while i < end:
+                    if 48 <= data[i] <= 57:
+                        value = value * 10 + (data[i] - 48)
+                        digits += 1
+                        i += 1
+                    elif digits and _thousands(data, i, end):
+                        i += 1
+                    else:
+                        break
+                decimals = 0
+                if i < end and data[i] == 46:
+                    i += 1
+                    scale = 1.0
+                    while i < end and 48 <= data[i] <= 57:
+                        value = value * 10 + (data[i] - 48)
+                        scale *= 10
+                        decimals += 1
+                        i += 1
+                    value /= scale
+                if digits + decimals > 15:
+                    return False, 0.0, 0, 0, False
+                if i < end and data[i] == 37:
+                    value /= 100
+                    decimals += 2
+                    percent = True
+                    i += 1
+                values[top] = value
+                top += 1
+                want = False
+            else:
+                return False, 0.0, 0, 0, False
+            continue
+        sign = 0
+        if c == 43:
+            sign = 1
+        elif c == 45:
+            sign = 2
+        elif c == 42:
+            sign = 3
+        elif c == 120 or c == 88:
+            # A letter x multiplies only what is a number on both sides: `3x - 8` is algebra.
+            k = i + 1
+            while k < end and (data[k] == 32 or data[k] == 36):
+                k += 1
+            if k < end and (48 <= data[k] <= 57 or data[k] == 40 or data[k] == 46):
+                sign = 3
+            else:
+                return False, 0.0, 0, 0, False
+        elif c == 47:
+            sign = 4
+        elif c != 41 and i < end:
+            return False, 0.0, 0, 0, False
+        # Fold what binds at least as tightly as the coming sign; a bracket or the end folds everything.
+        while depth and signs[depth - 1] != 6:
+            s = signs[depth - 1]
+            if (sign == 3 or sign == 4) and s < 3:
+                break
+            depth -= 1
+            if s == 5:
+                values[top - 1] = -values[top - 1]
+                continue
+            top -= 1
+            a = values[top - 1]
+            b = values[top]
+            if s == 1:
+                a += b
+            elif s == 2:
+                a -= b
+            elif s == 3:
+                a *= b
+            else:
+                if b == 0.0:
+                    return False, 0.0, 0, 0, False
+                a /= b
+            values[top - 1] = a
+        if i == end:
+            break
+        if c == 41:
+            if not depth:
+                return False, 0.0, 0, 0, False
+            depth -= 1
+            i += 1
+            if i < end and data[i] == 37:
+                values[top - 1] /= 100
+                percent = True
+                i += 1
+            continue
+        if depth >= 60:
+            return False, 0.0, 0, 0, False
+        signs[depth] = sign
+        depth += 1
+        operators += 1
+        want = True
+        i += 1
+    if depth or top != 1 or not abs(values[0]) < 1e15:
+        return False, 0.0, 0, 0, False
+    return True, values[0], operators, decimals, percent
+
+
+@kernel
+def _differ(
+    a: float, a_operators: int, a_decimals: int, a_percent: bool, b: float, b_operators: int, b_decimals: int, b_percent: bool
+) -> bool:
+    """Return whether two sides differ by more than the rounding of the side that is a plain number."""
+    places = 15
+    if b_operators == 0:
+        places = b_decimals
+    if a_operators == 0:
+        places = min(places, a_decimals)
+    unit = 0.0
+    if places < 15 and places > 0:
+        unit = 10.0 ** (-places)
+    if a_operators and b_operators:
+        unit = 0.01  # both sides calculate, perhaps with rounded numbers
+    for scale in (1.0, 100.0, 0.01):
+        if scale != 1.0 and not (a_percent or b_percent):
+            break
+        left = a * scale
+        if abs(left - b) <= unit * max(1.0, scale) * 1.000001 + 1e-9 * max(1.0, abs(b)):
+            return False
+    return True
+
+
+@kernel
+def _check(data: Array, offsets: Array, wanted: Array, allowed: Array) -> Array:
+    """Return per text: steps, wrong steps."""
+    n = len(offsets) - 1
+    out = np.zeros((n, 2), np.int64)
+    values = np.zeros(64, np.float64)
+    signs = np.zeros(64, np.int64)
+    longest = 1
+    for t in range(n):
+        if wanted[t]:
+            longest = max(longest, offsets[t + 1] - offsets[t])
+    plain = np.zeros(longest + 1, np.uint8)
+    for t in range(n):
+        if not wanted[t]:
+            continue
+        i = offsets[t]
+        end = offsets[t + 1]
+        size = 0
+        while i < end:
+            if data[i] == 60 and i + 1 < end and data[i + 1] == 60:
+                k = i + 2
+                equals = -1
+                while k + 1 < end and not (data[k] == 62 and data[k + 1] == 62) and data[k] != 10:
+                    if data[k] == 61:
+                        equals = k
+                    k += 1
+                if k + 1 < end and data[k] == 62:
+                    if equals > 0:
+                        ok, a, ao, ad, ap = _evaluate(data, i + 2, equals, values, signs)
+                        ok2, b, bo, bd, bp = _evaluate(data, equals + 1, k, values, signs)
+                        if ok and ok2:
+                            out[t, 0] += 1
+                            if _differ(a, ao, ad, ap, b, bo, bd, bp):
+                                out[t, 1] += 1
+                    i = k + 2
+                    continue
+            plain[size] = data[i]
+            size += 1
+            i += 1
+        # Plain equations, in the text without its marks.
+        floor = 0
+        for e in range(size):
+            if plain[e] != 61:
+                continue
+            low = e
+            while low > floor and allowed[plain[low - 1]]:
+                low -= 1
+            high = e + 1
+            while high < size and allowed[plain[high]]:
+                high += 1
+            before = plain[low - 1] if low > 0 else 10
+            after = plain[high] if high < size else 10
+            floor = e + 1
+            # A full stop, comma or dash that ends the sentence is none of the expression's.
+            while high > e + 1 and (plain[high - 1] == 32 or plain[high - 1] == 46 or plain[high - 1] == 44 or plain[high - 1] == 36):
+                high -= 1
+            # Words before: begin after the last comma or full stop that is followed by a space.
+            k = e - 1
+            while k > low:
+                if (plain[k - 1] == 44 or plain[k - 1] == 46) and plain[k] == 32:
+                    low = k
+                    before = 10
+                    break
+                k -= 1
+            k = e + 1
+            while k + 1 < high:
+                if (plain[k] == 44 or plain[k] == 46) and plain[k + 1] == 32:
+                    high = k
+                    after = 10
+                    break
+                k += 1
+            first = low
+            while first < e and (plain[first] == 32 or plain[first] == 36):
+                first += 1
+            if first == e:
+                continue
+            # What the expression touches without a space may be an unknown, a function or a unit.
+            alone = before == 10 or before == 32 or before == 61 or before == 40 or before == 58
+            if low == first and plain[low] != 36 and not alone:
+                continue
+            lead = plain[first]
+            if lead == 43 or lead == 42 or lead == 47 or lead == 120 or lead == 88 or lead == 41 or lead == 37:
+                continue
+            letter = _letter(before)
+            if (letter or before == 125 or before == 93 or before == 95) and (lead == 45 or low < 2):
+                continue
+            if letter and not _letter(plain[low - 2]):
+                continue  # one letter alone: an unknown
+            if before == 94 or before == 60 or before == 62 or before == 33 or before == 126 or before == 92:
+                continue
+            if after == 33 or after == 94 or after == 95 or after == 92 or after == 123 or after == 58:
+                continue
+            last = plain[high - 1]
+            if high == e + 1 or last == 43 or last == 45 or last == 42 or last == 47 or last == 40 or last == 120 or last == 88:
+                continue
+            if _letter(after) and high < size and plain[high] == after:
+                continue  # a unit or an unknown right after the number
+            ok, a, ao, ad, ap = _evaluate(plain, low, e, values, signs)
+            if not ok:
+                continue
+            ok, b, bo, bd, bp = _evaluate(plain, e + 1, high, values, signs)
+            if not ok or ao + bo == 0:
+                continue
+            out[t, 0] += 1
+            if _differ(a, ao, ad, ap, b, bo, bd, bp):
+                out[t, 1] += 1
+    return out
+
+
+@scorer(
+    version=1,
+    scores={"steps": pa.int64(), "wrong_steps": pa.int64(), "wrong_share": pa.float64()},
+    bounds={"wrong_steps": (None, 0)},
+)
+def arithmetic_check(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Check the steps in the assistant texts of `batch`."""
+    texts = assistant(batch)
+    for sign, plain in _SIGNS:
+        texts = pc.replace_substring(texts, sign, plain)
+    raw = buffers(texts)
+    out = _check(raw.data, raw.offsets, raw.valid & ~is_task(batch, "code"), _EXPRESSION)
+    applies = out[:, 0] > 0
+    return table(
+        steps=column(out[:, 0], applies, pa.int64()),
+        wrong_steps=column(out[:, 1], applies, pa.int64()),
+        wrong_share=column(ratio(out[:, 1], out[:, 0]), applies, pa.float64()),
+    )
