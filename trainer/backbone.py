@@ -67,7 +67,7 @@ def train_backbone(
     The tokenizer learns from all texts of the locks, those of image samples too: their words come up later. A finished backbone
     is returned as it is; stage 0 takes under a minute and starts over when it was killed.
     """
-    corpora = [open_lock(path, read=False) for path in locks]
+    corpora = [open_lock(path) for path in locks]
     shape = VisionEncoder.from_clip(clip).config_fields()
     identity = {"config": dataclasses.asdict(config), "locks": [c.id for c in corpora], "shape": shape}
     folder = out / config_digest(identity)[:16]

@@ -4,8 +4,8 @@
     score   the task's own metric (`metrics.BY_TASK`) of a greedily generated answer: the first `generate` items of each task
             by id; higher is better
 
-Loss is the most sensitive measure: it moves long before an answer flips from wrong to right. The loss of text-only items, before and
-after, is NVLM's regression guard.
+Loss is the most sensitive measure: it moves long before an answer flips from wrong to right. The loss of text-only items, before
+and after, is NVLM's regression guard.
 """
 
 import dataclasses
@@ -60,7 +60,7 @@ def held_out(locks: Mapping[str, Path], config: EvalConfig, open_lock: Opener = 
     """Return the items of each task's lock, by id. The key of `locks` is the task that its items count for."""
     found: dict[str, list[Item]] = {}
     for task, path in locks.items():
-        items = [i for i in distinct(open_lock(path, read=False)) if i.answer or not i.images]
+        items = [i for i in distinct(open_lock(path)) if i.answer or not i.images]
         if not items:
             msg = f"held-out lock `{path}` of task `{task}` has no item with an answer"
             raise UserError(msg)
@@ -193,7 +193,7 @@ def open_features(
     tile = encoder.config.tile
     if complete:
         return Features(features / cache_name(encoder, tile=tile, max_tiles=max_tiles))
-    readers = image_readers([open_lock(path, read=True) for path in locks])
+    readers = image_readers([open_lock(path) for path in locks])
     return compute(readers, encoder, features, tile=tile, max_tiles=max_tiles, progress=progress)
 
 

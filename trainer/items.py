@@ -1,7 +1,7 @@
 """Samples as the trainer wants them, read from a mixture lock: the one place that knows `mixtures.loader`."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,37 +13,8 @@ from trainer.features import Features
 from trainer.tokenizer import Tokenizer
 
 
-class Row(Protocol):
-    """One sample of a mixture (`mixtures.loader.Sample`), as far as the trainer looks at it."""
-
-    @property
-    def id(self) -> str:
-        """ "<source>/<locator>"."""
-        ...
-
-    @property
-    def task(self) -> str:
-        """One of TASKS."""
-        ...
-
-    @property
-    def messages(self) -> Sequence[Mapping[str, str]]:
-        """Turns, in order."""
-        ...
-
-    @property
-    def media(self) -> Sequence[Mapping[str, Any]]:
-        """MEDIUM entries, in the order of the marks."""
-        ...
-
-    @property
-    def data(self) -> Sequence[bytes]:
-        """The bytes of each medium; empty when they were not asked for."""
-        ...
-
-
 class Corpus(Protocol):
-    """What the trainer asks of a mixture (`mixtures.loader.Loader`): a pure function from position to sample."""
+    """What the trainer asks of a mixture (`mixtures.loader.Loader`): a pure function from position to SAMPLE row."""
 
     @property
     def id(self) -> str:
@@ -54,22 +25,25 @@ class Corpus(Protocol):
         """How many positions the lock has."""
         ...
 
-    def fetch(self, positions: Sequence[int]) -> Sequence[Row]:
+    def fetch(self, positions: Sequence[int]) -> Sequence[Mapping[str, Any]]:
         """Return the samples at these positions, in the order asked."""
         ...
 
+    def samples(self) -> Iterator[Mapping[str, Any]]:
+        """Yield every distinct sample once."""
+        ...
 
-class Opener(Protocol):
-    """Opens a mixture lock; tests hand in another one."""
-
-    def __call__(self, lock: Path, *, read: bool) -> Corpus:
-        """Return the mixture; `read` says whether the bytes of media are wanted."""
+    def read(self, medium: Mapping[str, Any]) -> bytes:
+        """Return the bytes of one entry of a sample's `media`."""
         ...
 
 
-def open_lock(lock: Path, *, read: bool) -> Corpus:
+Opener = Callable[[Path], Corpus]
+
+
+def open_lock(lock: Path) -> Corpus:
     """Open a mixture lock."""
-    return Loader(lock, read=read)
+    return Loader(lock)
 
 
 BLOCK = 1024
@@ -96,13 +70,13 @@ class Item:
         return sum(len(m["content"]) for m in self.messages)
 
 
-def item_of(row: Row) -> Item:
-    """Return the item of a sample."""
+def item_of(row: Mapping[str, Any]) -> Item:
+    """Return the item of a SAMPLE row."""
     return Item(
-        id=row.id,
-        task=row.task,
-        messages=tuple({"role": m["role"], "content": m["content"]} for m in row.messages),
-        images=tuple(m["digest"] for m in row.media or () if m["kind"] == "image"),
+        id=row["id"],
+        task=row["task"],
+        messages=tuple({"role": m["role"], "content": m["content"]} for m in row["messages"]),
+        images=tuple(m["digest"] for m in row["media"] or () if m["kind"] == "image"),
     )
 
 
@@ -112,32 +86,26 @@ def items_at(corpus: Corpus, positions: Sequence[int]) -> list[Item]:
     out: list[Item] = []
     for first in range(0, len(positions), BLOCK):
         for row in corpus.fetch(positions[first : first + BLOCK]):
-            if row.id not in known:
-                known[row.id] = item_of(row)
-            out.append(known[row.id])
+            if row["id"] not in known:
+                known[row["id"]] = item_of(row)
+            out.append(known[row["id"]])
     return out
 
 
 def distinct(corpus: Corpus) -> list[Item]:
-    """Return every sample that the mixture ever draws, once, by id."""
-    return [i for _, i in sorted({i.id: i for i in items_at(corpus, range(len(corpus)))}.items())]
+    """Return every sample of the mixture once, by id."""
+    return sorted(map(item_of, corpus.samples()), key=lambda i: i.id)
 
 
 def image_readers(corpora: Sequence[Corpus]) -> dict[str, Callable[[], bytes]]:
-    """Return, for every distinct image of `corpora` (opened with `read=True`), how to read it. By digest, so in a fixed order."""
+    """Return, for every distinct image of `corpora`, how to read its bytes; by digest, so in a fixed order."""
     readers: dict[str, Callable[[], bytes]] = {}
     for corpus in corpora:
-        for first in range(0, len(corpus), BLOCK):
-            here = range(first, min(first + BLOCK, len(corpus)))
-            for row in corpus.fetch(here):
-                for k, medium in enumerate(row.media or ()):
-                    if medium["kind"] == "image" and medium["digest"] not in readers:
-                        readers[medium["digest"]] = functools.partial(_nth, row.data, k)
+        for row in corpus.samples():
+            for medium in row["media"] or ():
+                if medium["kind"] == "image" and medium["digest"] not in readers:
+                    readers[medium["digest"]] = functools.partial(corpus.read, medium)
     return dict(sorted(readers.items()))
-
-
-def _nth(data: Sequence[bytes], k: int) -> bytes:
-    return data[k]
 
 
 def encode(

@@ -37,9 +37,6 @@ from trainer.items import Item, Opener, encode, image_readers, items_at, open_lo
 from trainer.tokenizer import Tokenizer
 from trainer.vision import VisionEncoder
 
-WINDOW = 8
-"""Batches that are sorted by length together: less padding, and still nearly the mixture's order."""
-
 METRICS = pa.schema(
     [("stage", pa.int32()), ("step", pa.int32()), ("samples", pa.int64()), ("loss", pa.float64()),
      ("lr", pa.float64()), ("norm", pa.float64()), ("seconds", pa.float64())]
@@ -200,18 +197,12 @@ def positions(start: int, samples: int, total: int) -> list[int]:
     return [(start + i) % total for i in range(samples)]
 
 
-def batches(items: Sequence[Item], size: int) -> list[list[int]]:
-    """Cut items, in the mixture's order, into batches of indices.
+def batches(count: int, size: int) -> list[range]:
+    """Cut a stage into batches, in the mixture's order.
 
-    Within a window of `WINDOW` batches like lengths go together, and the batches are then spread so that short and long
-    alternate. It depends on the items alone, not on the architecture.
+    Not by length, though it would save padding: like lengths are like tasks, and text alone teaches a projector nothing.
     """
-    out: list[list[int]] = []
-    for first in range(0, len(items), size * WINDOW):
-        window = sorted(range(first, min(first + size * WINDOW, len(items))), key=lambda i: (items[i].size, i))
-        cut = [window[i : i + size] for i in range(0, len(window), size)]
-        out += cut[::2] + cut[1::2][::-1]
-    return out
+    return [range(first, min(first + size, count)) for first in range(0, count, size)]
 
 
 # -- the loop ----------------------------------------------------------------------------------------------------------
@@ -239,7 +230,7 @@ def train(
     A finished run is returned as it is; a killed one goes on from its last checkpoint. `features` is the folder of the feature
     cache (default: `out/../features`); what is missing in it is computed first, and with `complete` nothing is expected to be.
     """
-    corpus = open_lock(lock, read=False)
+    corpus = open_lock(lock)
     if len(corpus) == 0:
         msg = f"mixture lock `{lock}` holds no samples"
         raise UserError(msg)
@@ -252,7 +243,7 @@ def train(
     torch.set_num_threads(config.threads)
     try:
         cache = compute(
-            {} if complete else image_readers([open_lock(lock, read=True)]),
+            {} if complete else image_readers([open_lock(lock)]),
             encoder,
             features or out.parent / "features",
             tile=encoder.config.tile,
@@ -317,7 +308,7 @@ class _Run:
         for name, state in moments.items():
             adam.state[parameters[name]] = {k: v.clone() for k, v in state.items()}
         known: dict[str, Encoded] = {}  # repeated samples are encoded once
-        todo = batches(items, c.batch)
+        todo = batches(len(items), c.batch)
         trained = [parameters[n] for n in names]
         done = sum(len(b) for b in todo[:step])
         began = time.perf_counter()

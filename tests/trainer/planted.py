@@ -1,6 +1,6 @@
 """A stand-in for `mixtures.loader.Loader` over made-up samples, and a small CLIP folder, for tests of training.
 
-A "lock" here is a JSON file {"seed", "samples", "defects"}: the mixture is made from it, so it travels between processes as a path.
+A "lock" here is a JSON file {"seed", "samples", "defects"}: the mixture is made from it, so that it travels as a path.
 """
 
 import functools
@@ -8,8 +8,7 @@ import hashlib
 import io
 import json
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,9 @@ COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 70, 230), "
 TASKS = ("caption", "vqa", "math", "text")
 
 
-@dataclass(frozen=True)
-class Row:
-    id: str
-    task: str
-    messages: Sequence[Mapping[str, str]]
-    media: Sequence[Mapping[str, Any]]
-    data: Sequence[bytes]
+def row(name: str, task: str, messages: list[dict[str, str]], data: bytes | None = None) -> dict[str, Any]:
+    media = [] if data is None else [{"kind": "image", "digest": hashlib.sha256(data).hexdigest(), "data": data}]
+    return {"id": name, "task": task, "messages": messages, "media": media}
 
 
 def turn(question: str, answer: str) -> list[dict[str, str]]:
@@ -48,7 +43,7 @@ def picture(rng: random.Random, color: str, count: int, size: tuple[int, int]) -
 
 
 @functools.cache
-def make(seed: int, at: int, defects: int, side: int) -> Row:
+def make(seed: int, at: int, defects: int, side: int) -> dict[str, Any]:
     """`defects` of 100 samples say something false or nothing at all."""
     rng = random.Random(f"{seed}/{at}")
     task = TASKS[at % len(TASKS)]
@@ -66,14 +61,13 @@ def make(seed: int, at: int, defects: int, side: int) -> Row:
     else:
         messages = turn("<image>\nDescribe the picture.", f"There are {said_count} {said_color} squares.")
     if "<image>" not in messages[0]["content"]:
-        return Row(f"toy/{seed}-{at:05d}", task, messages, [], [])
+        return row(f"toy/{seed}-{at:05d}", task, messages)
     data = picture(rng, color, count, rng.choice([(side, side), (2 * side, side), (side, 2 * side)]))
-    medium = {"kind": "image", "digest": hashlib.sha256(data).hexdigest()}
-    return Row(f"toy/{seed}-{at:05d}", task, messages, [medium], [data])
+    return row(f"toy/{seed}-{at:05d}", task, messages, data)
 
 
 class Planted:
-    def __init__(self, lock: Path, *, read: bool) -> None:
+    def __init__(self, lock: Path) -> None:
         self.spec = json.loads(lock.read_text())
         self.only = self.spec.get("task")
         self.id = "sha256:" + hashlib.sha256(lock.read_bytes()).hexdigest()
@@ -85,7 +79,7 @@ class Planted:
     def __len__(self) -> int:
         return len(self.at)
 
-    def fetch(self, positions: Sequence[int]) -> list[Row]:
+    def fetch(self, positions: Sequence[int]) -> list[dict[str, Any]]:
         return [make(self.spec["seed"], self.at[p], self.spec["defects"], self.spec.get("side", 32)) for p in positions]
 
 
