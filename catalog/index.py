@@ -130,7 +130,7 @@ def open_index(store: Store) -> Index:
         meta = dict(db.execute("SELECT key, value FROM meta"))
         if meta.get("stamp") == _stamp(store) and meta.get("rows") == _rows_digest(db):
             return Index(db, tuple(json.loads(meta["notes"])))
-    except (OSError, OverflowError, sqlite3.Error, KeyError, ValueError):
+    except (OSError, MemoryError, sqlite3.Error, KeyError, ValueError):  # an empty file is a `MemoryError`
         pass
     return rebuild(store)
 
