@@ -86,13 +86,8 @@ def build(store: Store, samples: int, rows: int = 1000) -> str:
     for stage, flt in stages:
         if flt.cluster:
             members = [f"s/x.jsonl:{i}" for i in range(0, samples, 5)]
-            found = {
-                "id": members,
-                "cluster": [members[i // 2 * 2] for i in range(len(members))],
-                "similarity": [1.0] * len(members),
-            }
-            found["similarity"] = [1.0] * len(members)
-            found["cluster"] = [min(members[i // 2 * 2 : i // 2 * 2 + 2]) for i in range(len(members))]
+            pairs = [min(members[i // 2 * 2 : i // 2 * 2 + 2]) for i in range(len(members))]
+            found = {"id": members, "cluster": pairs, "similarity": [1.0] * len(members)}
             write_table(_path(store, flt, rules(stage, flt)[0], [source]), pa.table(found, schema=FOUND))
     recipe = Recipe(name="bench", sources=(spec,), stages=tuple(s for s, _ in stages), shard_rows=rows)
     volatile = {"created_at": "now", "started": time.monotonic()}

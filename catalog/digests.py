@@ -22,7 +22,7 @@ def file_digest(path: Path) -> str:
 
 def canonical_json(value: Any) -> bytes:
     """Return RFC 8785 canonical JSON: one byte string per value, whatever the order of its keys."""
-    return rfc8785.dumps(value)
+    return bytes(rfc8785.dumps(value))
 
 
 def json_digest(value: Any) -> str:

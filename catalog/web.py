@@ -46,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer with a page, its JSON twin or a report."""
         # A page on another site can make a browser ask us under its own name (DNS rebinding): only our names are served.
         name = (self.headers.get("Host") or "").rpartition(":")[0] or self.headers.get("Host") or ""
-        if name not in ("127.0.0.1", "localhost", "[::1]", str(self.server.server_address[0])):
+        if name not in ("127.0.0.1", "localhost", "[::1]", str(self.server.server_name)):
             self._send(403, "text/plain", b"unknown host")
             return
         path = unquote(urlsplit(self.path).path).strip("/")

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from catalog.digests import content_digest, file_digest, fingerprint, layout_digest, sample_digest, sha256
 from catalog.errors import UserError, nearest, unknown_keys
@@ -116,17 +116,17 @@ def image_facts(data: bytes, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
     except base.Bad:
         raise
     except Image.DecompressionBombError:
-        raise base.Bad("bomb", "more pixels than Pillow decodes") from None
-    except Image.UnidentifiedImageError:
-        raise base.Bad("bad_image", f"no image: {_looks_like(data)}") from None
-    except Exception as e:  # noqa: BLE001 - decoders raise whatever they like on hostile bytes
-        raise base.Bad("bad_image", f"does not decode: {type(e).__name__}") from None
+        raise base.Bad(code="bomb", message="more pixels than Pillow decodes") from None
+    except UnidentifiedImageError:
+        raise base.Bad(code="bad_image", message=f"no image: {_looks_like(data)}") from None
+    except Exception as e:
+        raise base.Bad(code="bad_image", message=f"does not decode: {type(e).__name__}") from None
     return {"kind": "image", "mime": mime, "width": width, "height": height, "frames": frames if frames > 1 else None}
 
 
 def _within(pixels: int, limit: int) -> None:
     if pixels > limit:
-        raise base.Bad("bomb", f"{pixels} pixels; the limit is {limit}")
+        raise base.Bad(code="bomb", message=f"{pixels} pixels; the limit is {limit}")
 
 
 def _looks_like(data: bytes) -> str:

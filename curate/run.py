@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from catalog import ledger
 from catalog.digests import content_digest, json_digest
@@ -176,7 +177,7 @@ def _chunks(
 
 def _scores(store: Store, flt: base.Filter, source: SourceVersion, shard: int, samples: int) -> pl.DataFrame:
     """Read a shard's scores without signatures; nulls where the stage was limited to other sources."""
-    columns = [c for c, t in flt.scores.items() if not _is_signature(t)]
+    columns = [c for c, t in flt.scores.items() if c == "match" or _is_number(t)]
     path = store.score_path(flt.name, flt.fingerprint, source.digest, shard)
     if not path.exists():
         return pl.DataFrame({c: pl.Series([None], dtype=pl.Float64).new_from_index(0, samples) for c in columns})
@@ -185,10 +186,8 @@ def _scores(store: Store, flt: base.Filter, source: SourceVersion, shard: int, s
     return frame.with_columns([pl.col(c).cast(pl.Float64) for c in numbers])
 
 
-def _is_signature(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind) or pa.types.is_nested(kind))
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind))
 
 
 def _value(chunk: _Chunk, rule: Rule) -> pl.DataFrame:

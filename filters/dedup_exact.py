@@ -31,7 +31,7 @@ def cluster(signatures: pa.Table) -> pa.Table:
     n = rows.num_rows
     ids = rows["id"].combine_chunks().cast(pa.string())
     if n:
-        groups = np.asarray(rows["signature"].combine_chunks().rank("ascending", tiebreaker="dense")).astype(np.int64)
+        groups = np.asarray(pc.rank(rows["signature"], "ascending", tiebreaker="dense")).astype(np.int64)
     else:
         groups = np.zeros(0, np.int64)
     begins = np.ones(n, bool)
