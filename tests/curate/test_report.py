@@ -1,0 +1,199 @@
+import io
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from catalog.digests import sha256
+from catalog.files import atomic
+from catalog.judge import Rule
+from catalog.ledger import write_chunk
+from catalog.schema import CLUSTER, SAMPLE
+from catalog.shards import TarWriter, shard_name, write_table
+from catalog.store import DatasetVersion, SourceVersion, Store
+from curate import report
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "{{ 7*7 }} {% raw %}",
+    "safe \u202egnp.exe\u202c \x00\x1b[31m",
+    "javascript:alert(1) </style></title>",
+    "&lt;b&gt; \ud7ff \U000e0041",
+]
+RULES = [
+    Rule(stage="clip_score", fingerprint="f" * 16, score="clip_score", low=0.25),
+    Rule(stage="image_size", fingerprint="e" * 16, score="shortest", low=32.0),
+    Rule(stage="dedup_exact", fingerprint="d" * 16, score="signature", cluster=True),
+]
+
+
+def build(root: Path, rows: int, *, images: bool = True) -> tuple[Store, DatasetVersion]:
+    """Make a store with one source and one dataset version by hand."""
+    store, rng = Store(root), np.random.default_rng(7)
+    digest = sha256(f"source{rows}".encode())
+    folder = store.source_dir("photos", digest)
+    ids = [f"photos/{i:06d}" for i in range(rows)]
+    media: list[list[dict[str, Any]]] = [[] for _ in ids]
+    if images:
+        with atomic(folder / "media" / shard_name(0, "tar")) as f:
+            tar = TarWriter(f)
+            for i in range(min(rows, 40)):
+                out = io.BytesIO()
+                Image.new("RGB", (300, 200), tuple(int(x) for x in rng.integers(0, 255, 3))).save(
+                    out, "JPEG", comment=b"SECRET-COMMENT"
+                )
+                data = b"not an image" if i == 5 else out.getvalue()
+                offset, size = tar.add(f"0-{i}.0.jpg", data)
+                media[i] = [
+                    {"kind": "image", "digest": sha256(data), "mime": "image/jpeg", "width": 300, "height": 200, "frames": None,
+                     "duration": None, "shard": "media/00000.tar", "offset": offset, "size": size}
+                ]  # fmt: skip
+            tar.close()
+    text = [HOSTILE[i % len(HOSTILE)] + f" number {i}" for i in range(rows)]
+    table = pa.table(
+        {
+            "id": ids,
+            "digest": [sha256(i.encode()) for i in ids],
+            "source": ["photos"] * rows,
+            "task": ["caption"] * rows,
+            "license": ["CC0-1.0"] * rows,
+            "messages": [[{"role": "user", "content": t}] for t in text],
+            "media": media,
+            "boxes": [[] for _ in ids],
+            "meta": ["{}"] * rows,
+        },
+        schema=SAMPLE,
+    )
+    write_table(folder / "samples" / shard_name(0, "parquet"), table)
+    source = SourceVersion(
+        name="photos", digest=digest, layout=sha256(b"l"), role="train", license="<b>CC0</b>", shards=1, shard_rows=rows,
+        rows=rows + 3, samples=rows, rejects=3, rejected={"bad_image": 2, "bad_json": 1}, tasks={"caption": rows},
+        media={"image": rows}, spec={},
+    )  # fmt: skip
+    store.save_source(source, folder)
+
+    clip = rng.normal(0.3, 0.08, rows)
+    clip[0] = np.nan
+    size = pl.Series(rng.integers(10, 500, rows)).cast(pl.Float64)
+    copies = np.zeros(rows, bool)
+    copies[2:6] = True
+    keeps = [clip >= 0.25, (size >= 32).to_numpy(), ~copies]
+    verdicts = []
+    for rule, value, keep in zip(RULES, [pl.Series(clip), size, pl.Series([None] * rows)], keeps, strict=True):
+        verdicts.append(
+            pl.DataFrame({"value": value.cast(pl.Float64), "keep": keep}).with_columns(
+                pl.lit(rule.low, pl.Float64).alias("low"),
+                pl.lit(rule.high, pl.Float64).alias("high"),
+                pl.lit(ids[1] if rule.cluster else None, pl.String).alias("match"),
+            )
+        )
+    kept = int(np.logical_and.reduce(keeps).sum())
+    dataset = DatasetVersion(
+        name="clean", digest=sha256(f"dataset{rows}".encode()), recipe={"rules": [r.to_json() for r in RULES]},
+        sources=({"name": "photos", "digest": digest, "samples": rows, "rejects": 3, "kept": kept, "license": "<b>CC0</b>"},),
+        counts={"rows": rows + 3, "rejected": 3, "dropped": rows - kept, "kept": kept}, ledger=sha256(b"led"),
+        content=sha256(b"con"), volatile={"created_at": "2026-11-22T12:00:00Z", "engine": "local", "seconds": 12.5},
+        decontamination=({"filter": "ngram", "suite": [{"name": "bench", "digest": sha256(b"b")}], "hits": 4},),
+    )  # fmt: skip
+    folder = store.dataset_dir("clean", dataset.version)
+    write_chunk(folder / "verdicts" / "photos" / shard_name(0, "parquet"), pl.Series("id", ids), RULES, verdicts)
+    cluster = [
+        {"id": i, "cluster": ids[1], "rank": n, "similarity": 1.0, "keeper": ids[1]} for n, i in enumerate(ids[1:6])
+    ]
+    write_table(folder / "clusters" / "dedup_exact.parquet", pa.Table.from_pylist(cluster, CLUSTER))
+    store.save_dataset(dataset, folder)
+    return store, dataset
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> str:
+    root = tmp_path_factory.mktemp("store")
+    store, dataset = build(root, 200)
+    return report.write(store, dataset, root / "report.html").read_text()
+
+
+def test_the_page_is_inert_and_stands_alone(html: str) -> None:
+    parser = _Tags()
+    parser.feed(html)
+    tags = {t for t, _ in parser.seen}
+    assert not tags & {"script", "iframe", "object", "embed", "link", "form", "base", "b0"}
+    for tag, attributes in parser.seen:
+        assert not any(a.startswith("on") for a in attributes), (tag, attributes)
+        for name in ("src", "href", "xlink:href", "action"):
+            value = attributes.get(name) or "#"
+            assert value.startswith(("data:image/webp;base64,", "#")), value
+    assert "default-src 'none'" in html
+    assert "http://" not in html
+    assert "https://" not in html
+
+
+def test_text_is_shown_as_it_is(html: str) -> None:
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "{{ 7*7 }}" in html
+    assert "[U+202E]" in html
+    assert "[U+0000]" in html
+    assert "\u202e" not in html
+    assert "&lt;b&gt;CC0" in html
+
+
+def test_pictures_are_made_anew_from_their_pixels(html: str) -> None:
+    import base64
+
+    found = re.findall(r"data:image/webp;base64,([A-Za-z0-9+/=]+)", html)
+    assert found
+    for data in found:
+        raw = base64.b64decode(data)
+        assert b"SECRET" not in raw
+        assert max(Image.open(io.BytesIO(raw)).size) <= report.THUMB
+
+
+def test_it_holds_what_it_should(html: str) -> None:
+    for wanted in (
+        "rejected: bad_image", "keep 0.25 ≤ clip_score", "dedup_exact", "A cluster of 5", "Near the bound", "bench",
+        "could not be computed", "matches photos/000001", "engine local", 'class="bound"', "<svg",
+    ):  # fmt: skip
+        assert wanted in html, wanted
+
+
+def test_the_same_dataset_gives_the_same_page(tmp_path: Path) -> None:
+    store, dataset = build(tmp_path, 50)
+    a = report.write(store, dataset, tmp_path / "a.html").read_bytes()
+    assert report.write(store, dataset, tmp_path / "b.html").read_bytes() == a
+
+
+def test_no_gallery(tmp_path: Path) -> None:
+    store, dataset = build(tmp_path, 50, images=False)
+    assert report.write(store, dataset, tmp_path / "a.html", gallery=0).is_file()
+
+
+def test_a_hundred_thousand_samples_take_seconds(tmp_path: Path) -> None:
+    store, dataset = build(tmp_path, 100_000, images=False)
+    began = time.monotonic()
+    out = report.write(store, dataset, tmp_path / "report.html")
+    took = time.monotonic() - began
+    print(f"report of 100,000 samples: {took:.2f} s, {out.stat().st_size:,} bytes")
+    assert took < 10
+
+
+def test_histogram_copes_with_odd_scores() -> None:
+    one = np.array([3.0])
+    assert "<svg" in report.histogram(one, np.array([True]), [])
+    assert report.histogram(np.array([np.nan]), np.array([False]), [1.0]) == ""
+    assert "nan" not in report.histogram(np.array([0.0, np.inf, 1.0]), np.array([True, False, True]), [0.5, -np.inf])
