@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from catalog.errors import UserError, unknown_keys
+from catalog.errors import UserError, nearest, unknown_keys
 from catalog.schema import MARKS, TASKS
 from curate.sources.base import Bad, Draft, as_list, clean
 
@@ -61,7 +61,7 @@ def as_text(value: Any) -> str:
         return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else str(value)
     if isinstance(value, list):
         return "\n".join(as_text(v) for v in value)
-    raise Bad("bad_record", f"expected text, got {type(value).__name__}")
+    raise Bad(code="bad_record", message=f"expected text, got {type(value).__name__}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +115,6 @@ class Fields:
         for path in self.roots():
             top = path.partition(".")[0]
             if path not in known and top not in known:
-                from catalog.errors import nearest
-
                 msg = f"no field `{top}` in {where}{nearest(top, known)}"
                 raise UserError(msg, usage=True)
 
@@ -127,7 +125,7 @@ class Fields:
             if value is MISSING:
                 if path.endswith("?"):
                     continue
-                raise Bad("bad_record", f"no field `{path}`")
+                raise Bad(code="bad_record", message=f"no field `{path}`")
             out.append(value)
         return out
 
@@ -139,16 +137,18 @@ class Fields:
         try:
             return self._draft(record, locator, image)
         except UnicodeEncodeError as e:
-            raise Bad("bad_utf8", f"the text holds a lone surrogate (U+{ord(e.object[e.start]):04X})") from None
+            raise Bad(
+                code="bad_utf8", message=f"the text holds a lone surrogate (U+{ord(e.object[e.start]):04X})"
+            ) from None
         except RecursionError:
-            raise Bad("bad_json", "nested too deeply") from None
+            raise Bad(code="bad_json", message="nested too deeply") from None
 
     def _draft(self, record: Mapping[str, Any], locator: str, image: Callable[[Any], bytes]) -> Draft:
         named = [v for found in self._values(record, "image") for v in (found if isinstance(found, list) else [found])]
         named = [v for v in named if v is not None and v != ""]
         turns = [t for t in self._turns(record, bool(named)) if t["role"] != "system" or t["content"]]
         if not named and not any(t["content"].strip() for t in turns):
-            raise Bad("empty", "no text and no image")
+            raise Bad(code="empty", message="no text and no image")
         place_marks(turns, len(named))
         boxes = self._boxes(record, bool(named))
         meta = _meta(record, {t["content"] for t in turns}, self.boxes)
@@ -157,7 +157,7 @@ class Fields:
         meta.encode()
         task = self._text(record, "task")
         if task and task not in TASKS:
-            raise Bad("bad_record", f"`{task[:80]}` is no task")
+            raise Bad(code="bad_record", message=f"`{task[:80]}` is no task")
         return Draft(
             locator=clean(locator),
             messages=tuple(turns),
@@ -207,7 +207,7 @@ class Fields:
         if items is None or items == []:
             return ()
         if not isinstance(items, list) or not has_image:
-            raise Bad("bad_record", f"`{self.boxes['list']}` must be a list of boxes on an image")
+            raise Bad(code="bad_record", message=f"`{self.boxes['list']}` must be a list of boxes on an image")
         return tuple(self._box(item) for item in items)
 
     def _box(self, item: Any) -> Mapping[str, Any]:
@@ -215,7 +215,7 @@ class Fields:
         if isinstance(quad, list) and quad and isinstance(quad[0], list):  # [[x, y], ...]
             quad = [v for point in quad if isinstance(point, list) for v in point]
         if not isinstance(quad, list) or len(quad) not in (4, 8) or not all(_is_number(v) for v in quad):
-            raise Bad("bad_record", "a box is 4 numbers (x1 y1 x2 y2) or 8 (four corners)")
+            raise Bad(code="bad_record", message="a box is 4 numbers (x1 y1 x2 y2) or 8 (four corners)")
         if len(quad) == 4:
             x1, y1, x2, y2 = quad
             quad = [x1, y1, x2, y1, x2, y2, x1, y2]
@@ -223,7 +223,9 @@ class Fields:
         sure = get(item, self.boxes["confidence"]) if "confidence" in self.boxes else None
         if sure is not None:
             if not _is_number(sure) or not 0 <= sure / float(self.boxes.get("confidence_scale", 1)) <= 1:
-                raise Bad("bad_record", "a confidence must lie in 0..1 (`confidence_scale: 100` for percent)")
+                raise Bad(
+                    code="bad_record", message="a confidence must lie in 0..1 (`confidence_scale: 100` for percent)"
+                )
             sure = float(sure) / float(self.boxes.get("confidence_scale", 1))
         content = "" if text is MISSING else as_text(text)
         content.encode()
@@ -255,10 +257,10 @@ def _choices(value: Any) -> tuple[str, list[str]]:
 def conversation(value: Any) -> Iterator[dict[str, str]]:
     """Yield the turns of `[{from, value}]`, `[{role, content}]` or `[{user, assistant}]`. Raises `Bad`."""
     if not isinstance(value, list):
-        raise Bad("bad_record", f"a conversation must be a list, not {type(value).__name__}")
+        raise Bad(code="bad_record", message=f"a conversation must be a list, not {type(value).__name__}")
     for turn in value:
         if not isinstance(turn, Mapping):
-            raise Bad("bad_record", "a turn must be an object")
+            raise Bad(code="bad_record", message="a turn must be an object")
         if "user" in turn and "assistant" in turn:
             yield _user(as_text(turn["user"]))
             yield {"role": "assistant", "content": as_text(turn["assistant"])}
@@ -266,7 +268,9 @@ def conversation(value: Any) -> Iterator[dict[str, str]]:
         who, said = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
         role = SPEAKERS.get(who) if isinstance(who, str) else None
         if role is None:
-            raise Bad("bad_record", f"unknown speaker {json.dumps(who)[:80]}; known: {', '.join(SPEAKERS)}")
+            raise Bad(
+                code="bad_record", message=f"unknown speaker {json.dumps(who)[:80]}; known: {', '.join(SPEAKERS)}"
+            )
         yield {"role": role, "content": _said(said)}
 
 
@@ -282,7 +286,7 @@ def _said(value: Any) -> str:
         elif kind in ("image", "image_url", "input_image"):
             out.append(MARKS["image"])
         else:
-            raise Bad("bad_record", f"cannot read a part of type {json.dumps(kind)[:80]}")
+            raise Bad(code="bad_record", message=f"cannot read a part of type {json.dumps(kind)[:80]}")
     return "\n".join(out)
 
 
@@ -294,7 +298,7 @@ def place_marks(turns: list[dict[str, str]], images: int) -> None:
         if have == want:
             continue
         if have or kind != "image":
-            raise Bad("mark_mismatch", f"{have} `{mark}` marks for {want} of that kind")
+            raise Bad(code="mark_mismatch", message=f"{have} `{mark}` marks for {want} of that kind")
         first = next((t for t in turns if t["role"] == "user"), None)
         if first is None:
             first = _user("")

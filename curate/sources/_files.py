@@ -1,6 +1,7 @@
 """Finding input files, opening them, and keeping image paths inside their root."""
 
 import difflib
+import functools
 import gzip
 import os
 import re
@@ -127,26 +128,31 @@ def open_bytes(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
+@functools.lru_cache(maxsize=64)
+def _real(root: Path) -> str:
+    return os.path.realpath(root)
+
+
 def read_image(root: Path, name: object) -> bytes:
     """Return the bytes of the image `name` under `root`, links resolved; raise `Bad` when it is not there or leaves `root`."""
     if not isinstance(name, str):
-        raise Bad("bad_record", f"an image path must be text, not {type(name).__name__}")
+        raise Bad(code="bad_record", message=f"an image path must be text, not {type(name).__name__}")
     if re.match(r"(?i)(https?|ftp|s3|gs|data|hf):", name):
-        raise Bad("missing_image", f"`{name[:200]}` is an address: nothing is fetched")
+        raise Bad(code="missing_image", message=f"`{name[:200]}` is an address: nothing is fetched")
     try:
         path = Path(os.path.realpath(root / name))
-        inside = path.is_relative_to(os.path.realpath(root))
+        inside = path.is_relative_to(_real(root))
         if inside:
             info = path.stat()
     except (OSError, ValueError):
-        raise Bad("missing_image", f"no image `{name[:200]}`") from None
+        raise Bad(code="missing_image", message=f"no image `{name[:200]}`") from None
     if not inside:
-        raise Bad("unsafe_path", f"`{name[:200]}` leaves the image root")
+        raise Bad(code="unsafe_path", message=f"`{name[:200]}` leaves the image root")
     if not stat.S_ISREG(info.st_mode):
-        raise Bad("missing_image", f"`{name[:200]}` is no file")
+        raise Bad(code="missing_image", message=f"`{name[:200]}` is no file")
     if info.st_size > MAX_BYTES:
-        raise Bad("bad_image", f"`{name[:200]}` holds {info.st_size} bytes; at most {MAX_BYTES} are taken")
+        raise Bad(code="bad_image", message=f"`{name[:200]}` holds {info.st_size} bytes; at most {MAX_BYTES} are taken")
     try:
         return path.read_bytes()
     except OSError as e:
-        raise Bad("missing_image", f"cannot read `{name[:200]}`: {e.strerror}") from None
+        raise Bad(code="missing_image", message=f"cannot read `{name[:200]}`: {e.strerror}") from None

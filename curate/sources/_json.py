@@ -1,6 +1,7 @@
 """JSON as strict as a data set needs it, and where the records of a big JSON document lie, without parsing it."""
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -23,13 +24,21 @@ def parse(data: bytes) -> dict[str, Any]:
     try:
         text = data.decode()
     except UnicodeDecodeError as e:
-        raise Bad("bad_utf8", f"byte {e.start} is not UTF-8 (0x{data[e.start]:02x})") from None
+        raise Bad(code="bad_utf8", message=f"byte {e.start} is not UTF-8 (0x{data[e.start]:02x})") from None
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as e:
-        raise Bad("bad_json", "nested too deeply" if isinstance(e, RecursionError) else str(e)) from None
+        raise Bad(code="bad_json", message="nested too deeply" if isinstance(e, RecursionError) else str(e)) from None
     if not isinstance(value, dict):
-        raise Bad("bad_json", f"expected a JSON object, got {type(value).__name__}")
+        raise Bad(code="bad_json", message=f"expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        msg = f"{text[:40]} is too large a number"
+        raise ValueError(msg)
     return value
 
 
@@ -113,12 +122,12 @@ def spans(buf: Any, records: str) -> Iterator[tuple[str | None, int, int]]:
     """
     at = _skip(buf, len(BOM) if buf[:3] == BOM else 0)
     if buf[at : at + 1] not in (b"[", b"{"):
-        raise Bad("bad_json", "neither an array nor an object")
+        raise Bad(code="bad_json", message="neither an array nor an object")
     if records not in ("", "*"):
         for step in records.split("."):
             at = next((start for key, start, _ in children(buf, at) if key == step), -1)
             if at < 0 or buf[at : at + 1] not in (b"[", b"{"):
-                raise Bad("bad_record", f"no array or object at `{records}`")
+                raise Bad(code="bad_record", message=f"no array or object at `{records}`")
     elif records == "" and buf[at : at + 1] == b"{":
         yield None, at, end_of(buf, at)
         return

@@ -151,7 +151,7 @@ def _decoded(cells: list[str]) -> list[str]:
     try:
         return [c.encode("latin-1").decode() for c in cells]
     except UnicodeDecodeError as e:
-        raise Bad("bad_utf8", f"a cell is not UTF-8 (0x{e.object[e.start]:02x})") from None
+        raise Bad(code="bad_utf8", message=f"a cell is not UTF-8 (0x{e.object[e.start]:02x})") from None
 
 
 def _plan_cells(path: Path, name: str, packer: Packer, columns: Sequence[str]) -> None:
@@ -213,11 +213,11 @@ def read(root: Path, part: Mapping[str, Any]) -> Iterator[Row]:
             yield row
             if done == part["rows"]:
                 return
-        trouble = Bad("truncated", "the file ends before this row: it was changed after it was looked at")
+        trouble = Bad(code="truncated", message="the file ends before this row: it was changed after it was looked at")
     except EOFError:
-        trouble = Bad("truncated", "the gzip stream ends before this row")
+        trouble = Bad(code="truncated", message="the gzip stream ends before this row")
     except (OSError, pa.ArrowException, zlib.error) as e:
-        trouble = Bad("unreadable", f"damaged before this row: {type(e).__name__}")
+        trouble = Bad(code="unreadable", message=f"damaged before this row: {type(e).__name__}")
     for number in range(first + done, first + part["rows"]):
         yield f"{name}:{number}", trouble
 
@@ -255,9 +255,9 @@ def _read_cells(path: Path, part: Mapping[str, Any]) -> Iterator[Row]:
 
 def _record(header: list[str], cells: list[str] | None) -> Mapping[str, Any] | Bad:
     if cells is None:
-        return Bad("bad_record", "a quote that does not close, or text after one that did")
+        return Bad(code="bad_record", message="a quote that does not close, or text after one that did")
     if len(cells) != len(header):
-        return Bad("bad_record", f"{len(cells)} cells in a table of {len(header)} columns")
+        return Bad(code="bad_record", message=f"{len(cells)} cells in a table of {len(header)} columns")
     try:
         return dict(zip(header, _decoded(cells), strict=True))
     except Bad as e:
@@ -291,21 +291,21 @@ def _arrow_row(batch: pa.RecordBatch, i: int) -> Mapping[str, Any] | Bad:
     try:
         return {name: batch.column(j)[i].as_py() for j, name in enumerate(batch.schema.names)}
     except UnicodeDecodeError:
-        return Bad("bad_utf8", "a string is not UTF-8")
+        return Bad(code="bad_utf8", message="a string is not UTF-8")
     except (ValueError, OverflowError) as e:
-        return Bad("bad_record", f"a value that cannot be read: {type(e).__name__}")
+        return Bad(code="bad_record", message=f"a value that cannot be read: {type(e).__name__}")
 
 
 def _read_text(path: Path, part: Mapping[str, Any]) -> Iterator[Row]:
     with open_bytes(path) as f:
         data = f.read(MAX_TEXT + 1)
     if len(data) > MAX_TEXT:
-        yield part["file"], Bad("bad_record", f"a text of more than {MAX_TEXT} bytes")
+        yield part["file"], Bad(code="bad_record", message=f"a text of more than {MAX_TEXT} bytes")
         return
     try:
         yield part["file"], {"text": data.removeprefix(_json.BOM).decode()}
     except UnicodeDecodeError as e:
-        yield part["file"], Bad("bad_utf8", f"byte {e.start} is not UTF-8 (0x{data[e.start]:02x})")
+        yield part["file"], Bad(code="bad_utf8", message=f"byte {e.start} is not UTF-8 (0x{data[e.start]:02x})")
 
 
 _READ = {

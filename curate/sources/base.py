@@ -44,7 +44,7 @@ class Reject:
 class Bad(Exception):  # noqa: N818 - not an error of ours: it becomes a row
     """Raised inside a reader where a record turns out to be a reject."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, *, code: str, message: str) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message

@@ -13,7 +13,7 @@ from typing import Any
 
 from curate.sources import _rows
 from curate.sources._fields import Fields
-from curate.sources._files import base, find, folder, read_image, walk
+from curate.sources._files import IMAGES, base, find, folder, read_image, walk
 from curate.sources.base import Bad, Draft, Packer, Reject, Slice
 
 EITHER = {"image": ["image?", "images?"], "messages": ["conversations?", "messages?"], "system": "system?"}
@@ -60,7 +60,7 @@ class Reader:
 
         def draft(record: Mapping[str, Any], locator: str) -> Draft:
             if not any(p.removesuffix("?").partition(".")[0] in record for p in fields.paths.get("messages", ())):
-                raise Bad("bad_record", "neither `conversations` nor `messages`")
+                raise Bad(code="bad_record", message="neither `conversations` nor `messages`")
             return fields.draft(record, locator, lambda v: read_image(images, v))
 
         return _rows.outcomes(base(self.path, self.data), piece.parts, draft)
@@ -68,6 +68,4 @@ class Reader:
 
 def image_files(root: Path) -> Iterator[tuple[str, Path]]:
     """Yield every image below an image root: one that was mended or added means that the source has changed."""
-    from curate.sources._files import IMAGES
-
     return ((f"images/{p.relative_to(root).as_posix()}", p) for p in walk(root, IMAGES))

@@ -72,7 +72,7 @@ def _image(value: Any, root: Path | None) -> bytes:
         return read_image(root, value)
     if value is None or isinstance(value, str):
         raise Bad(
-            "missing_image",
-            "no bytes in the image column" + ("" if value is None else f", only a path `{value[:200]}`"),
+            code="missing_image",
+            message="no bytes in the image column" + ("" if value is None else f", only a path `{value[:200]}`"),
         )
-    raise Bad("bad_record", f"an image must be bytes or {{bytes, path}}, not {type(value).__name__}")
+    raise Bad(code="bad_record", message=f"an image must be bytes or {{bytes, path}}, not {type(value).__name__}")

@@ -96,9 +96,9 @@ def _from_folder(root: Path, name: str, fields: Fields) -> Draft | Reject:
             if "text" in fields.paths:
                 fields = Fields(paths={k: v for k, v in fields.paths.items() if k != "text"}, prompt=fields.prompt)
         except UnicodeDecodeError:
-            raise Bad("bad_utf8", f"its caption `{beside}` is not UTF-8") from None
+            raise Bad(code="bad_utf8", message=f"its caption `{beside}` is not UTF-8") from None
         except OSError as e:
-            raise Bad("bad_record", f"cannot read its caption `{beside}`: {e.strerror}") from None
+            raise Bad(code="bad_record", message=f"cannot read its caption `{beside}`: {e.strerror}") from None
         return fields.draft({k: clean(v) for k, v in record.items()}, name, lambda _: read_image(root, name))
     except Bad as e:
         return Reject(locator=clean(name), code=e.code, message=clean(e.message))

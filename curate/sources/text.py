@@ -52,4 +52,4 @@ class Reader:
 
 
 def _no_image(value: Any) -> bytes:
-    raise Bad("bad_record", "an image in a text source: use format `table`")
+    raise Bad(code="bad_record", message="an image in a text source: use format `table`")

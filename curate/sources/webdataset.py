@@ -1,8 +1,8 @@
 """WebDataset tars: members that stand together and share the name before the first dot are one sample.
 
-A record holds every member under its extension: images as bytes, `txt`/`text`/`caption` as text, `json` as an object, `cls` as
-text. Other members are named in meta under `_members` and never read; nothing is unpickled. Without `fields`: all images; `messages` or
-`conversations` of the JSON if it has them, else the text member, else the JSON's `caption` or `text`.
+A record holds every member under its extension: images as bytes, `txt`, `text`, `caption` and `cls` as text, `json` as an
+object. Other members are named in meta under `_members` and never read; nothing is unpickled. Without `fields`: all images;
+`messages` or `conversations` of the JSON if it has them, else the text member, else the JSON's `caption` or `text`.
 """
 
 import itertools
@@ -72,7 +72,7 @@ class Reader:
                 with open_bytes(path) as f:
                     record, images = _record(f, key, part["members"])
             except (OSError, EOFError, zlib.error) as e:
-                raise Bad("truncated", f"cannot be read to its end: {type(e).__name__}") from None
+                raise Bad(code="truncated", message=f"cannot be read to its end: {type(e).__name__}") from None
             fields = self._map(self.fields if self.fields is not None else _guess(record, images))
             return fields.draft(record, locator, _image)
         except Bad as e:
@@ -127,7 +127,7 @@ def _plan_tar(f: IO[bytes], name: str, packer: Packer) -> None:
                 break
             if info is None:
                 break
-            tar.members = []  # or tarfile keeps every header that it has seen
+            tar.members = []  # type: ignore[attr-defined]  # or tarfile keeps every header that it has seen
             if info.isdir():
                 continue
             found = _KEY.match(info.name)
@@ -185,13 +185,13 @@ def _record(f: IO[bytes], key: str, members: Sequence[Sequence[Any]]) -> tuple[d
             continue
         if size > MAX_MEMBER:
             raise Bad(
-                "bad_image" if is_image else "bad_record",
-                f"`{extension}` holds {size} bytes; at most {MAX_MEMBER} are taken",
+                code="bad_image" if is_image else "bad_record",
+                message=f"`{extension}` holds {size} bytes; at most {MAX_MEMBER} are taken",
             )
         f.seek(offset)
         data = f.read(size)
         if len(data) != size:
-            raise Bad("truncated", f"`{extension}` ends in the middle")
+            raise Bad(code="truncated", message=f"`{extension}` ends in the middle")
         if is_image:
             images.append(extension)
             record[extension] = data
@@ -201,7 +201,7 @@ def _record(f: IO[bytes], key: str, members: Sequence[Sequence[Any]]) -> tuple[d
             try:
                 record[extension] = data.decode().removeprefix("\ufeff")
             except UnicodeDecodeError as e:
-                raise Bad("bad_utf8", f"`{extension}`: byte {e.start} is not UTF-8") from None
+                raise Bad(code="bad_utf8", message=f"`{extension}`: byte {e.start} is not UTF-8") from None
     if others:
         record["_members"] = others
     return record, images
@@ -218,11 +218,11 @@ def _guess(record: Mapping[str, Any], images: list[str]) -> dict[str, Any]:
         if top in record and (not rest or isinstance(said.get(rest), str)):
             return {**fields, "text": path}
     if not fields:
-        raise Bad("empty", "no image and no text among its members")
+        raise Bad(code="empty", message="no image and no text among its members")
     return fields
 
 
 def _image(value: Any) -> bytes:
     if isinstance(value, bytes):
         return value
-    raise Bad("bad_record", "an image must be a member of the tar")
+    raise Bad(code="bad_record", message="an image must be a member of the tar")
