@@ -12,14 +12,14 @@ What an `<image>` mark becomes in the decoder, and what lies in the keys:
 An image of one tile has no other thumbnail than itself: it carries the global tag, and in H it leaves no keys.
 
 Who may read which key (all choices are fields of `ModelConfig`): a position reads the images `low <= image < high`, and of
-them only tile `only` where that is not ANY. Text before any image has low == high and reads nothing; X's tag k reads its own tile;
-whatever follows the image reads all of it.
+them only tile `only` where that is not ANY. Text before any image has low == high and reads nothing; X's tag k reads
+its own tile; whatever follows the image reads all of it.
 """
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +75,9 @@ class Batch:
     labels: Tensor  # (B, T)
     positions: Tensor  # (B, T) for RoPE; start at 0 in every segment
     lengths: Tensor  # (B,) positions in use
-    segments: Tensor | None  # (B, T) number of the packed sample, -1 on padding; None: one sample per row, padded on the right
+    segments: (
+        Tensor | None
+    )  # (B, T) number of the packed sample, -1 on padding; None: one sample per row, padded on the right
     features: Tensor  # (N K, 4c) image tokens of all tiles in the batch
     image_at: Tensor  # (M,) flat positions in B x T that hold image tokens
     image_from: Tensor  # (M,) which of `features` they hold
@@ -89,23 +91,36 @@ class Batch:
     def to(self, device: torch.device | str) -> "Batch":
         """Move every tensor."""
         moved = {
-            f.name: v.to(device) if isinstance(v := getattr(self, f.name), Tensor) else v for f in dataclasses.fields(self)
+            f.name: v.to(device) if isinstance(v := getattr(self, f.name), Tensor) else v
+            for f in dataclasses.fields(self)
         }
         return Batch(**moved)
+
+
+class _Reads(NamedTuple):
+    """Which keys a position may read: of the images `low <= image < high`, tile `only` or any."""
+
+    low: int
+    high: int
+    only: int = ANY
+
+
+_NOTHING = _Reads(0, 0)
 
 
 class _Writer:
     """Collects the columns of an `Encoded`, run by run."""
 
     def __init__(self) -> None:
-        self.runs: list[tuple[list[int], bool, int, int, int, int]] = []
+        self.runs: list[tuple[list[int], bool, int, _Reads]] = []
         self.keys: list[tuple[list[int], int, int, int]] = []
 
-    def text(self, ids: Sequence[int], *, train: bool = False, low: int, high: int, only: int = ANY) -> None:
-        self.runs.append((list(ids), train, -1, low, high, only))
+    def text(self, ids: Sequence[int], reads: _Reads, *, train: bool = False) -> None:
+        self.runs.append((list(ids), train, -1, reads))
 
-    def image(self, first: int, k: int, *, low: int, high: int, only: int = ANY) -> None:
-        self.runs.append(([PAD] * k, False, first, low, high, only))
+    def image(self, first: int, k: int, reads: _Reads) -> None:
+        """Add K image tokens, `first` and on."""
+        self.runs.append(([PAD] * k, False, first, reads))
 
     def key(self, ids: list[int], first: int, image: int, tile: int) -> None:
         """Add tokens to the keys: a tag's ids (first is -1), or K image tokens from `first` on."""
@@ -124,8 +139,8 @@ def encode_sample(
     r"""Return `messages` in ChatML, every `<image>` mark replaced by what `config.arch` shows of that image.
 
     `tiles` holds n + g of each image (1, or 3 and more), in reading order. Loss falls on what the assistant says, its
-    `<|im_end|>` and the newline after it; never on system, user, role prefix, image, tag or padding. Without an assistant turn the
-    sample is a document: no template, loss on all of its text but the first token.
+    `<|im_end|>` and the newline after it; never on system, user, role prefix, image, tag or padding. Without an assistant turn
+    the sample is a document: no template, loss on all of its text but the first token.
 
     `prompt` drops everything from the last assistant turn on and ends with `<|im_start|>assistant\n`, for generation.
     `max_length` cuts the end off.
@@ -141,37 +156,37 @@ def encode_sample(
         turns = turns[: spoken[-1]] if spoken else turns
     out, seen, rows = _Writer(), 0, 0  # `seen` images, `rows` of image tokens so far
 
-    def window() -> dict[str, int]:
-        return {"low": max(seen - 1, 0) if config.text_to_tiles == "last-image" else 0, "high": seen}
+    def window() -> _Reads:
+        return _Reads(max(seen - 1, 0) if config.text_to_tiles == "last-image" else 0, seen)
 
     for i, turn in enumerate(turns):
         train = document or turn["role"] == "assistant"
         if not document:
-            out.text([IM_START, *tokenizer.encode(turn["role"] + "\n")], **window())
+            out.text([IM_START, *tokenizer.encode(turn["role"] + "\n")], window())
         elif i:
-            out.text(tokenizer.encode("\n"), train=True, **window())
+            out.text(tokenizer.encode("\n"), window(), train=True)
         for j, part in enumerate(turn["content"].split(MARK)):
             if j:
-                out.text(tokenizer.encode(IMAGE_OPEN), **window())
+                out.text(tokenizer.encode(IMAGE_OPEN), window())
                 _show(out, config, tokenizer, tiles[seen], seen, rows)
                 rows += tiles[seen] * config.tokens
                 seen += 1
-                out.text(tokenizer.encode(IMAGE_CLOSE), **window())
-            out.text(tokenizer.encode(part), train=train, **window())
+                out.text(tokenizer.encode(IMAGE_CLOSE), window())
+            out.text(tokenizer.encode(part), window(), train=train)
         if not document:
-            out.text([IM_END, *tokenizer.encode("\n")], train=train, **window())
+            out.text([IM_END, *tokenizer.encode("\n")], window(), train=train)
     if document:
-        out.text([IM_END], train=True, **window())
+        out.text([IM_END], window(), train=True)
     if prompt:
-        out.text([IM_START, *tokenizer.encode("assistant\n")], **window())
+        out.text([IM_START, *tokenizer.encode("assistant\n")], window())
     return _finish(out, tokenizer, seen, config, max_length)
 
 
 def encode_text(text: str, config: ModelConfig, tokenizer: Tokenizer, *, max_length: int | None = None) -> Encoded:
     """Return a plain document for stage 0: next-token loss on all of it, ended by `<|im_end|>`. Marks are left as text."""
     out = _Writer()
-    out.text(tokenizer.encode(text), train=True, low=0, high=0)
-    out.text([IM_END], train=True, low=0, high=0)
+    out.text(tokenizer.encode(text), _NOTHING, train=True)
+    out.text([IM_END], _NOTHING, train=True)
     return _finish(out, tokenizer, 0, config, max_length)
 
 
@@ -184,23 +199,22 @@ def _show(out: _Writer, config: ModelConfig, tokenizer: Tokenizer, count: int, i
     K, last = config.tokens, count - 1  # the last tile is the thumbnail, or the only one
     tagged = config.tags == "1d"
     tag = [list(tokenizer.tags[t]) for t in range(n)] * (n > 1) + [list(tokenizer.tags[-1])]
-    own = {"low": image, "high": image + 1}
-    none = {"low": 0, "high": 0}
+    own = _Reads(image, image + 1)
     if config.arch == "D":
         for t in range(count):
             if tagged:
-                out.text(tag[t], **none)
-            out.image(first + t * K, K, **none)
+                out.text(tag[t], _NOTHING)
+            out.image(first + t * K, K, _NOTHING)
     elif config.arch == "X":
         for t in range(count):
             if tagged and (t != last or config.x_thumbnail_tag):
-                out.text(tag[t], **own, only=t)
+                out.text(tag[t], own._replace(only=t))
             out.key([PAD] * K, first + t * K, image, t)
     else:
-        reads = own if config.h_thumbnail_attends_tiles else none
+        reads = own if config.h_thumbnail_attends_tiles else _NOTHING
         if tagged and config.h_thumbnail_tag:
-            out.text(tag[last], **reads)
-        out.image(first + last * K, K, **reads)
+            out.text(tag[last], reads)
+        out.image(first + last * K, K, reads)
         for t in range(last):  # nothing if there is one tile
             if tagged:
                 out.key(tag[t], -1, image, t)
@@ -211,14 +225,14 @@ def _finish(out: _Writer, tokenizer: Tokenizer, images: int, config: ModelConfig
     sizes = [len(ids) for ids, *_ in out.runs]
     ids = np.array([i for run in out.runs for i in run[0]], np.int64)
 
-    def column(at: int) -> Ints:
-        return np.repeat(np.array([run[at] for run in out.runs], np.int64), sizes)
+    def spread(values: list[int]) -> Ints:
+        return np.repeat(np.array(values, np.int64), sizes)
 
     def count_up(firsts: list[int], sizes: list[int]) -> Ints:
         parts = [np.arange(f, f + s) if f >= 0 else np.full(s, -1) for f, s in zip(firsts, sizes, strict=True)]
         return np.concatenate([*parts, np.empty(0)]).astype(np.int64)
 
-    labels = np.where(column(1) == 1, ids, IGNORE)
+    labels = np.where(spread([run[1] for run in out.runs]) == 1, ids, IGNORE)
     labels[:1] = IGNORE  # nothing stands before the first token
     cut = slice(0, max_length)
     kv_sizes = [len(k[0]) for k in out.keys]
@@ -228,9 +242,9 @@ def _finish(out: _Writer, tokenizer: Tokenizer, images: int, config: ModelConfig
         ids=ids[cut],
         labels=labels[cut],
         feature=count_up([run[2] for run in out.runs], sizes)[cut],
-        low=column(3)[cut],
-        high=column(4)[cut],
-        only=column(5)[cut],
+        low=spread([run[3].low for run in out.runs])[cut],
+        high=spread([run[3].high for run in out.runs])[cut],
+        only=spread([run[3].only for run in out.runs])[cut],
         kv_ids=np.array([i for k in out.keys for i in k[0]], np.int64),
         kv_feature=count_up([k[1] for k in out.keys], kv_sizes),
         kv_image=kv_image,
@@ -246,8 +260,8 @@ def collate(
 ) -> Batch:
     """Return one batch; `features[i]` holds all tiles of sample i, (tiles, K, 4c), or None if it has no image.
 
-    One sample per row, padded on the right to the longest; or, with `pack`, rows of at most `pack` positions that hold several samples
-    which cannot see one another. `width` is 4c, the width of the empty features of a batch without any image.
+    One sample per row, padded on the right to the longest; or, with `pack`, rows of at most `pack` positions that hold
+    several samples which cannot see one another. `width` is 4c, the width of the empty features of a batch without any image.
     """
     rows = _pack([s.length for s in samples], pack) if pack else [[i] for i in range(len(samples))]
     T = max(sum(samples[i].length for i in row) for row in rows)
@@ -312,7 +326,8 @@ def _pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     room: list[int] = []
     for i, length in enumerate(lengths):
         if length > capacity:
-            raise UserError(f"a sample of {length} positions does not fit into rows of {capacity}; cut it with `max_length`")
+            msg = f"a sample of {length} positions does not fit into rows of {capacity}; cut it with `max_length`"
+            raise UserError(msg)
         fit = next((r for r, left in enumerate(room) if left >= length), None)
         if fit is None:
             rows.append([i])

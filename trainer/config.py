@@ -86,14 +86,21 @@ class ModelConfig:
             (self.tile % (2 * self.patch) != 0, f"tile {self.tile} is not a multiple of 2 x patch {self.patch}"),
             (self.d % self.heads != 0, f"d {self.d} is not a multiple of heads {self.heads}"),
             (self.d % self.xattn_heads != 0, f"d {self.d} is not a multiple of xattn_heads {self.xattn_heads}"),
-            ((self.d // max(self.heads, 1)) % 2 != 0, f"d / heads = {self.d // max(self.heads, 1)} is odd; RoPE needs pairs"),
+            (
+                (self.d // max(self.heads, 1)) % 2 != 0,
+                f"d / heads = {self.d // max(self.heads, 1)} is odd; RoPE needs pairs",
+            ),
             (self.heads % self.kv_heads != 0, f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}"),
             (not 1 <= self.max_tiles <= 6, f"max_tiles {self.max_tiles} is not within 1..6: there are six tile tags"),
-            (self.arch != "D" and not self.xattn_layers, f"every_n {self.every_n} leaves no cross-attention in {self.layers} layers"),
+            (
+                self.arch != "D" and not self.xattn_layers,
+                f"every_n {self.every_n} leaves no cross-attention in {self.layers} layers",
+            ),
         ]
         for bad, msg in wrong:
             if bad:
-                raise UserError(f"model config: {msg}", usage=True)
+                msg_0 = f"model config: {msg}"
+                raise UserError(msg_0, usage=True)
 
     @property
     def tokens(self) -> int:
@@ -149,7 +156,8 @@ def trainable(model: _Parameters, stage: int) -> list[str]:
     projector is counted to it, as section 4.5 of the paper words it. Stage 0 stands for the instruct LLM that NVLM starts from.
     """
     if stage not in STAGES:
-        raise UserError(f"stage {stage} is unknown; expected one of {STAGES}", usage=True)
+        msg = f"stage {stage} is unknown; expected one of {STAGES}"
+        raise UserError(msg, usage=True)
     eyes = ("projector.", "xattn.", "kv_position")
     prefixes = {0: ("decoder.",), 1: eyes, 2: (*eyes, "decoder.")}[stage]
     return [name for name, _ in model.named_parameters() if name.startswith(prefixes)]

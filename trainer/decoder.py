@@ -1,8 +1,8 @@
 """A small modern decoder: RMS norm before each part, RoPE, grouped queries, SwiGLU, tied embeddings, no biases.
 
-    B, T    rows, positions          H, G    query heads, key/value heads (grouped queries)
-    d, hd   width, head width d / H  V       vocabulary
-    T_kv    positions that may be read: those of this call and those in the cache
+B, T    rows, positions          H, G    query heads, key/value heads (grouped queries)
+d, hd   width, head width d / H  V       vocabulary
+T_kv    positions that may be read: those of this call and those in the cache
 """
 
 import math
@@ -84,7 +84,8 @@ class Attention(nn.Module):
         if groups > 1:
             k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)  # (B, H, T_kv, hd)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)  # (B, H, T, hd)
-        return self.out(y.transpose(1, 2).reshape(B, T, d))
+        out: Tensor = self.out(y.transpose(1, 2).reshape(B, T, d))
+        return out
 
 
 class SwiGLU(nn.Module):
@@ -98,7 +99,8 @@ class SwiGLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(.., d) -> (.., d)."""
         gate, up = self.gate_up(x).chunk(2, -1)  # (.., ffn) each
-        return self.down(F.silu(gate) * up)
+        out: Tensor = self.down(F.silu(gate) * up)
+        return out
 
 
 class Layer(nn.Module):
@@ -145,7 +147,8 @@ class Decoder(nn.Module):
             if i in after:
                 x = after[i](x)
             x = x + layer.ffn(layer.ffn_norm(x))
-        return self.norm(x)
+        out: Tensor = self.norm(x)
+        return out
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(.., d) -> (.., V)."""

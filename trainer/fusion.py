@@ -158,7 +158,8 @@ class NVLM(nn.Module):
         target = batch.labels[:, 1:]  # position t predicts the token at t + 1
         trained = target != IGNORE  # (B, T - 1)
         row = trained.nonzero()[:, 0]
-        logits = self.decoder.logits(hidden[:, :-1][trained])  # (trained, V): the head is the dearest part, so only these
+        # The head is the dearest part, so it is asked for the trained positions only.
+        logits = self.decoder.logits(hidden[:, :-1][trained])  # (trained, V)
         each = F.cross_entropy(logits.float(), target[trained], reduction="none")
         return each.new_zeros(len(hidden)).index_add(0, row, each), trained.sum(1)
 
@@ -174,9 +175,9 @@ class NVLM(nn.Module):
         if eyes is not None:
             for i, (k, v) in eyes.keys.items():
                 blocks[i] = functools.partial(self._xattn(i), k=k, v=v, visible=eyes.visible)
-        if self.config.xattn_position == "before-layer":
-            return self.decoder(x, positions, mask, cache=cache, before_layer=blocks)
-        return self.decoder(x, positions, mask, cache=cache, after_attention=blocks)
+        place = "before_layer" if self.config.xattn_position == "before-layer" else "after_attention"
+        hidden: Tensor = self.decoder(x, positions, mask, cache=cache, **{place: blocks})
+        return hidden
 
     @torch.no_grad()
     def generate(self, batch: Batch, max_new_tokens: int) -> list[list[int]]:

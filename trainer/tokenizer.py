@@ -14,6 +14,7 @@ A frozen decoder must know them, so the texts of stage 0 carry them too: `tag_te
 
 import hashlib
 import heapq
+import itertools
 import json
 import re
 from collections import Counter
@@ -69,13 +70,14 @@ class Tokenizer:
     def train(cls, texts: Iterable[str], vocab_size: int) -> "Tokenizer":
         """Learn merges until there are `vocab_size` ids or no pair stands twice. Same texts, same tokenizer."""
         if vocab_size < _FIRST_MERGE:
-            raise UserError(f"vocabulary of {vocab_size} is too small; the bytes alone take {_FIRST_MERGE}", usage=True)
+            msg = f"vocabulary of {vocab_size} is too small; the bytes alone take {_FIRST_MERGE}"
+            raise UserError(msg, usage=True)
         counts: Counter[str] = Counter()
         for text in texts:
             for part in _PROTECTED.split(text)[::2]:
                 counts.update(_WORDS.findall(part))
         # The chat template's own words head every turn: each is one token, whatever the texts.
-        counts.update({role: 1 << 40 for role in ("user", "assistant", "system")})
+        counts.update(dict.fromkeys(("user", "assistant", "system"), 1 << 40))
         return cls(_learn(counts, vocab_size - _FIRST_MERGE))
 
     @property
@@ -127,7 +129,8 @@ class Tokenizer:
             ):
                 raise ValueError(value["format"])
         except (ValueError, KeyError, TypeError) as e:
-            raise UserError(f"`{path}` is not a tokenizer that `cuvee train` wrote") from e
+            msg = f"`{path}` is not a tokenizer that `cuvee train` wrote"
+            raise UserError(msg) from e
         return cls(merges)
 
     def _dump(self) -> bytes:
@@ -136,7 +139,7 @@ class Tokenizer:
     def _merge(self, word: str) -> list[int]:
         ids = _byte_ids(word)
         while len(ids) > 1:
-            best = min((self._rank.get(pair, 1 << 60), pair) for pair in zip(ids, ids[1:], strict=False))
+            best = min((self._rank.get(pair, 1 << 60), pair) for pair in itertools.pairwise(ids))
             if best[0] == 1 << 60:
                 break
             ids = _replace(ids, best[1], best[0])
@@ -175,7 +178,7 @@ def _learn(counts: Counter[str], wanted: int) -> list[tuple[int, int]]:
     pairs: Counter[tuple[int, int]] = Counter()
     where: dict[tuple[int, int], set[int]] = {}
     for w, seq in enumerate(ids):
-        for pair in zip(seq, seq[1:], strict=False):
+        for pair in itertools.pairwise(seq):
             pairs[pair] += freq[w]
             where.setdefault(pair, set()).add(w)
     heap = [(-n, pair) for pair, n in pairs.items()]
@@ -193,10 +196,10 @@ def _learn(counts: Counter[str], wanted: int) -> list[tuple[int, int]]:
         for w in where.pop(pair):
             old = ids[w]
             fresh = ids[w] = _replace(old, pair, new)
-            for p in zip(old, old[1:], strict=False):
+            for p in itertools.pairwise(old):
                 pairs[p] -= freq[w]
                 touched.add(p)
-            for p in zip(fresh, fresh[1:], strict=False):
+            for p in itertools.pairwise(fresh):
                 pairs[p] += freq[w]
                 where.setdefault(p, set()).add(w)
                 touched.add(p)

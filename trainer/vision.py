@@ -1,8 +1,8 @@
 """The eye: the frozen image tower of an open_clip model, in plain code, and pixel shuffle.
 
-    N       tiles                     S       side of a tile in pixels
-    P       patches per tile          c       width of the tower
-    K       image tokens, P / 4       4c      width of an image token
+N       tiles                     S       side of a tile in pixels
+P       patches per tile          c       width of the tower
+K       image tokens, P / 4       4c      width of an image token
 """
 
 import json
@@ -20,7 +20,7 @@ from catalog.errors import UserError
 from trainer.weights import read_safetensors
 
 # What open_clip's towers may have and this one has not. A config that asks for it is refused, not half obeyed.
-_PLAIN = {
+_PLAIN: dict[str, tuple[object, ...]] = {
     "attentional_pool": (False, None), "no_ln_pre": (False, None), "final_ln_after_pool": (False, None),
     "block_type": (None, "default"), "qk_norm": (False, None), "scaled_cosine_attn": (False, None), "scale_heads": (False, None),
     "scale_attn_inner": (False, None), "scale_attn": (False, None), "scale_fc": (False, None), "timm_model_name": (None,),
@@ -61,14 +61,19 @@ class _Block(nn.Module):
         """(N, 1 + P, c) -> (N, 1 + P, c)."""
         N, L, c = x.shape
         qkv = F.linear(self.ln_1(x), self.attn["in_proj_weight"], self.attn["in_proj_bias"])
-        q, k, v = qkv.view(N, L, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)  # (N, heads, 1 + P, head width) each
+        # (N, heads, 1 + P, head width) each
+        q, k, v = qkv.view(N, L, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         x = x + self.attn_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(N, L, c))
         y = self.c_fc(self.ln_2(x))
-        return x + self.c_proj(y * torch.sigmoid(1.702 * y) if self.quick else F.gelu(y))
+        out: Tensor = x + self.c_proj(y * torch.sigmoid(1.702 * y) if self.quick else F.gelu(y))
+        return out
 
 
 class VisionEncoder(nn.Module):
     """A ViT, frozen for good: no gradient, always in eval mode. Its last layer's patch tokens, class token dropped."""
+
+    mean: Tensor  # (1, 3, 1, 1)
+    std: Tensor
 
     def __init__(self, v: VisionConfig) -> None:
         super().__init__()
@@ -84,7 +89,7 @@ class VisionEncoder(nn.Module):
         self.requires_grad_(requires_grad=False)
         super().train(mode=False)
 
-    def train(self, mode: bool = True) -> "VisionEncoder":  # noqa: FBT001, FBT002 - torch's signature
+    def train(self, mode: bool = True) -> "VisionEncoder":  # noqa: FBT001 - torch's signature
         """Stay in eval mode, whatever the model around does."""
         return self
 
@@ -96,22 +101,26 @@ class VisionEncoder(nn.Module):
             config = json.loads(path.read_text())
             vision, preprocess = config["model_cfg"]["vision_cfg"], config.get("preprocess_cfg", {})
         except FileNotFoundError as e:
-            raise UserError(f"no CLIP at `{folder}`: `open_clip_config.json` is missing") from e
+            msg = f"no CLIP at `{folder}`: `open_clip_config.json` is missing"
+            raise UserError(msg) from e
         except (ValueError, KeyError, TypeError) as e:
-            raise UserError(f"`{path}` is not an open_clip config") from e
+            msg = f"`{path}` is not an open_clip config"
+            raise UserError(msg) from e
         for key, allowed in _PLAIN.items():
             if vision.get(key) not in allowed:
-                raise UserError(f"`{path}` asks for `{key}`: {vision[key]!r}, which this ViT does not have")
+                msg = f"`{path}` asks for `{key}`: {vision[key]!r}, which this ViT does not have"
+                raise UserError(msg)
         encoder = cls(_vision_config(vision, preprocess, quick=bool(config["model_cfg"].get("quick_gelu"))))
         weights = {}
         for name, value in read_safetensors(folder / "open_clip_model.safetensors", "visual.").items():
-            name = name.replace("transformer.resblocks.", "blocks.").replace(".attn.out_proj.", ".attn_out.")  # noqa: PLW2901
+            name = name.replace("transformer.resblocks.", "blocks.").replace(".attn.out_proj.", ".attn_out.")
             weights[name.replace(".mlp.", ".")] = value.float()
         weights.pop("proj", None)  # from the pooled token into CLIP's shared space: not used here
         own = encoder.state_dict()
         bad = sorted(own.keys() ^ weights.keys()) or [n for n in own if own[n].shape != weights[n].shape]
         if bad:
-            raise UserError(f"weights and config in `{folder}` do not agree, first at `visual.{bad[0]}`")
+            msg = f"weights and config in `{folder}` do not agree, first at `visual.{bad[0]}`"
+            raise UserError(msg)
         encoder.load_state_dict(weights)
         return encoder
 
@@ -138,7 +147,8 @@ class VisionEncoder(nn.Module):
         x = self.ln_pre(x)
         for block in self.blocks:
             x = block(x)
-        return self.ln_post(x)[:, 1:]
+        tokens: Tensor = self.ln_post(x)[:, 1:]
+        return tokens
 
     @torch.no_grad()
     def encode_tiles(self, tiles: npt.NDArray[np.uint8], chunk: int = 256) -> Tensor:
@@ -174,7 +184,8 @@ def pixel_shuffle(x: Tensor, factor: int = 2) -> Tensor:
     side = round(P**0.5)
     small = side // factor
     if side * side != P or small * factor != side:
-        raise UserError(f"{P} patches are no square whose side is a multiple of {factor}")
+        msg = f"{P} patches are no square whose side is a multiple of {factor}"
+        raise UserError(msg)
     x = x.view(N, small, factor, small, factor, c).transpose(2, 3)  # (N, I, J, 2, 2, c)
     return x.reshape(N, small * small, factor * factor * c)
 

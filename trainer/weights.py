@@ -29,9 +29,11 @@ def read_safetensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
             header = json.loads(f.read(length))
             data = bytearray(f.read())
     except FileNotFoundError as e:
-        raise UserError(f"no weights at `{path}`") from e
+        msg = f"no weights at `{path}`"
+        raise UserError(msg) from e
     except (ValueError, struct.error) as e:
-        raise UserError(f"`{path}` is not a safetensors file") from e
+        msg = f"`{path}` is not a safetensors file"
+        raise UserError(msg) from e
     tensors = {}
     for name, entry in header.items():
         if name == "__metadata__" or not name.startswith(prefix):
@@ -39,9 +41,11 @@ def read_safetensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
         try:
             dtype, shape, (start, end) = _DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
         except (KeyError, TypeError, ValueError) as e:
-            raise UserError(f"`{path}` holds tensor `{name}` of a kind that is not read here") from e
+            msg = f"`{path}` holds tensor `{name}` of a kind that is not read here"
+            raise UserError(msg) from e
         if not 0 <= start <= end <= len(data) or end - start != math.prod(shape) * dtype.itemsize:
-            raise UserError(f"`{path}` is truncated: tensor `{name}` lies outside of the file or has the wrong size")
+            msg = f"`{path}` is truncated: tensor `{name}` lies outside of the file or has the wrong size"
+            raise UserError(msg)
         if start == end:
             tensors[name[len(prefix) :]] = torch.empty(shape, dtype=dtype)
             continue

@@ -51,7 +51,9 @@ def test_what_stands_where():
 
 
 def test_a_user_cannot_write_template_tokens():
-    sample = toys.one(toys.config("D"), [{"role": "user", "content": "<|im_end|>"}, {"role": "assistant", "content": "no"}])
+    sample = toys.one(
+        toys.config("D"), [{"role": "user", "content": "<|im_end|>"}, {"role": "assistant", "content": "no"}]
+    )
     assert sample.ids.tolist().count(IM_END) == 2
 
 
@@ -66,7 +68,10 @@ def test_a_prompt_ends_before_the_answer():
 def test_a_document_is_trained_whole_but_for_its_first_token():
     text = "three big ones and two"
     ids = TOK.encode(text)
-    for sample in (encode_text(text, toys.config("X"), TOK), toys.one(toys.config("X"), [{"role": "user", "content": text}])):
+    for sample in (
+        encode_text(text, toys.config("X"), TOK),
+        toys.one(toys.config("X"), [{"role": "user", "content": text}]),
+    ):
         assert sample.ids.tolist() == [*ids, IM_END]
         assert sample.trained == len(ids)
         assert sample.labels[0] == IGNORE
@@ -150,7 +155,8 @@ def test_config_survives_json_and_names_the_nearest_key():
 
 
 @pytest.mark.parametrize(
-    "fields", [{"tile": 20}, {"d": 30}, {"heads": 3}, {"every_n": 9}, {"arch": "Q"}, {"max_tiles": 7}, {"h_binding": "x"}]
+    "fields",
+    [{"tile": 20}, {"d": 30}, {"heads": 3}, {"every_n": 9}, {"arch": "Q"}, {"max_tiles": 7}, {"h_binding": "x"}],
 )
 def test_impossible_configs(fields):
     with pytest.raises(UserError):

@@ -377,7 +377,11 @@ def test_invariant_25_the_same_stream_for_every_architecture():
             # All tiles arrive, and each is shown once, in the decoder or in the keys.
             shown = {*sample.feature[sample.feature >= 0].tolist(), *sample.kv_feature[sample.kv_feature >= 0].tolist()}
             assert shown == set(range(count * K))
-            text = [i for i in sample.ids[sample.feature < 0].tolist() if i not in {t for tag in toys.TOKENIZER.tags for t in tag}]
+            text = [
+                i
+                for i in sample.ids[sample.feature < 0].tolist()
+                if i not in {t for tag in toys.TOKENIZER.tags for t in tag}
+            ]
             rows.append((text, said, batch.features.tolist()))
         seen[arch] = rows
     assert seen["D"] == seen["X"] == seen["H"]

@@ -30,7 +30,7 @@ def config(arch: str, **fields: object) -> ModelConfig:
 
 
 def model(c: ModelConfig, *, gate: float = 0.7, seed: int = 0) -> NVLM:
-    """A model whose decoder and two-layer projector are the same for every architecture; all weights are large enough to matter."""
+    """A model whose decoder is the same for every architecture, with weights that are large enough to matter."""
     made = NVLM(c)
     g = torch.Generator()
     with torch.no_grad():
