@@ -29,7 +29,8 @@ def ocr_confidence(batch: pa.RecordBatch) -> pa.RecordBatch:
     values = values[there]
     count = np.bincount(sample, minlength=batch.num_rows)
     lowest = np.full(batch.num_rows, np.inf)
-    np.minimum.at(lowest, sample, values)
+    with np.errstate(invalid="ignore"):  # NaN stays NaN
+        np.minimum.at(lowest, sample, values)
     return table(
         mean=column(ratio(np.bincount(sample, values, batch.num_rows), count), count > 0, pa.float64()),
         lowest=column(np.where(count > 0, lowest, 0.0), count > 0, pa.float64()),
