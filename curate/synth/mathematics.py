@@ -257,7 +257,9 @@ def wrong_answer(rng: random.Random) -> Item:
     """Return a story with one step whose arithmetic does not hold; what follows goes on from the wrong number."""
     p = story(rng)
     error = rng.choice((-3, -2, -1, 1, 2, 3, 5, 7, 10, 11))
-    return record(p, (rng.randrange(len(p.steps)), error))
+    # A wrong number that is divided afterwards would need a fraction: then the division itself is the wrong step.
+    divided = any(s.operator == "/" for s in p.steps)
+    return record(p, (len(p.steps) - 1 if divided else rng.randrange(len(p.steps)), error))
 
 
 def formula(rng: random.Random) -> Item:

@@ -22,7 +22,7 @@ CHARTS = (
     "{unit} of {product} {rose} {adverb} during {month}",
     "in the chart, {product} has more {unit} than {product}",
     "{name} {saw} that {digits} {unit} belong to {product}",
-    "the {adj} bar on the {side} shows {product} at {digits}",
+    "the {adj} bar near the {thing} shows {product} at {digits}",
     "a chart in the {place} compares {product} with {product}",
     "the {person} {said} that {unit} for {month} were {verdict}",
     "only {product} and {product} stayed above {digits} in {month}",
@@ -31,7 +31,7 @@ CHARTS = (
 TRADE = (
     "{name} {saw} {number} {goods} at the {adj} {place}",
     "the {person} sold {goods} and {product} to the {person}",
-    "a {containers} order of {goods} arrived at {shop} on {day}",
+    "an order of {goods} in {containers} arrived at {shop} on {day}",
     "the receipt from {shop} lists {product}, {product} and {product}",
     "every {day} the {person} {went} to {shop} for {product}",
     "{product} costs {number} coins, but {goods} cost {number} in the {place}",
