@@ -101,7 +101,7 @@ def add_dataset(
             table = store.samples(s, shard)
             ids = table["id"].to_pylist()
             rows = [i for i, id_ in enumerate(ids) if id_ not in drop]
-            part = {n: table[n].take(rows) for n in ("id", "digest", "source", "task")}
+            part = {n: table[n].take(pa.array(rows, pa.int64())) for n in ("id", "digest", "source", "task")}
             part |= {"shard": pa.array([shard] * len(rows), pa.int32()), "row": pa.array(rows, pa.int32())}
             parts.append((shard, pa.table(part).select(KEPT.names).cast(KEPT)))
             pairs += zip(part["id"].to_pylist(), part["digest"].to_pylist(), strict=True)

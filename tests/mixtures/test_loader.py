@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -44,6 +44,7 @@ def test_every_position_is_its_sample(path: Path, whole: list[tuple[int, str]]) 
         assert {i for _, i in whole} <= set(distinct)
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_order_and_resume_are_free_of_topology(path: Path, whole: list[tuple[int, str]], data: st.DataObject) -> None:
     """Any number of ranks, cut at any step, resumed on any other number: every position once, in order."""
@@ -88,7 +89,9 @@ def test_images_decode(tmp_path: Path) -> None:
     store = toys.Store(tmp_path)
     rows = [toys.sample("pics", n, image=toys.jpeg(n)) for n in range(5)]
     toys.add_dataset(store, "d", [toys.add_source(store, "pics", rows)])
-    loader = Loader(lock(spec.parse({"name": "m", "budget": {"epochs": 2}, "sources": [{"ref": "d"}]}), store), media=True)
+    loader = Loader(
+        lock(spec.parse({"name": "m", "budget": {"epochs": 2}, "sources": [{"ref": "d"}]}), store), media=True
+    )
     for sample in loader:
         want = Image.open(io.BytesIO(toys.jpeg(int(sample["id"][-6:]))))
         assert loader.images(sample)[0].tobytes() == want.tobytes()
@@ -96,7 +99,7 @@ def test_images_decode(tmp_path: Path) -> None:
 
 def test_what_is_wrong_is_said(path: Path) -> None:
     loader = Loader(path)
-    with pytest.raises(UserError, match="another|belongs to mixture"):
+    with pytest.raises(UserError, match="belongs to mixture"):
         loader.load_state_dict({"mixture": "sha256:00", "position": 0})
     with pytest.raises(UserError, match=r"not in 0\.\.100"):
         loader.seek(101)
@@ -111,7 +114,7 @@ def test_only_torch_numpy_pyarrow_and_pillow_are_needed(path: Path) -> None:
 import sys
 class No:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {{"polars", "rfc8785", "click", "numba", "open_clip", "yaml", "rich", "faiss", "curate", "filters"}}:
+        if name.partition(".")[0] in "polars rfc8785 click numba open_clip yaml rich faiss curate filters".split():
             raise ImportError(name)
 sys.meta_path.insert(0, No())
 from mixtures.loader import Loader

@@ -1,10 +1,13 @@
+import functools
 import json
+import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 import rfc8785
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.errors import UserError
@@ -12,7 +15,8 @@ from catalog.store import Store
 from mixtures import spec
 from mixtures.canonical import canonical, lock_id
 from mixtures.diff import diff, to_text
-from mixtures.lock import lock
+from mixtures.loader import Loader
+from mixtures.lock import _read, _resolve, lock
 from mixtures.show import find, show
 from mixtures.verify import verify
 from tests.mixtures import _toys as toys
@@ -63,10 +67,9 @@ def test_the_same_again_is_the_same_file(tmp_path: Path) -> None:
     assert verify(other, full=True, order=True) == []
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.integers(1, 40))
 def test_resharding_and_moving_leave_the_id(shard_rows: int) -> None:
-    import tempfile
-
     want = json.loads(GOLDEN.read_bytes())["id"]
     with tempfile.TemporaryDirectory() as folder:
         assert made(toys.tiny_store(Path(folder) / "s", shard_rows=shard_rows))["id"] == want
@@ -99,6 +102,12 @@ def test_a_moved_store_verifies_and_a_new_byte_is_another_mixture(tmp_path: Path
     assert diff(moved, moved)["equal"]
 
 
+@functools.cache
+def _shared() -> Store:
+    return toys.tiny_store(Path(tempfile.mkdtemp()))
+
+
+@settings(deadline=None)
 @given(
     unit=st.sampled_from(["samples", "tokens", "images"]),
     amount=st.integers(20, 150),
@@ -107,15 +116,14 @@ def test_a_moved_store_verifies_and_a_new_byte_is_another_mixture(tmp_path: Path
         "max_samples": st.integers(1, 60), "max_tokens": st.integers(10, 300),
         "max_epochs": st.sampled_from(["0.5", "1", "1.7", "3"])}),
 )  # fmt: skip
-def test_plans_keep_their_word(tmp_path_factory: object, unit: str, amount: int, weight: int, caps: dict[str, int]) -> None:
-    from mixtures.lock import _read, _resolve
-
-    store = Store(_SHARED)
-    if not store.root.exists():
-        toys.tiny_store(_SHARED)
+def test_plans_keep_their_word(unit: str, amount: int, weight: int, caps: dict[str, int]) -> None:
+    store = _shared()
     raw = {
         "name": "m", "unit": unit, "budget": {unit: amount}, "seed": weight,
-        "sources": [{"ref": "scenes", "source": "photos", "weight": f"0.{weight:02d}", **caps}, {"ref": "scenes", "source": "charts"}],
+        "sources": [
+            {"ref": "scenes", "source": "photos", "weight": f"0.{weight:02d}", **caps},
+            {"ref": "scenes", "source": "charts"},
+        ],
     }  # fmt: skip
     s = spec.parse(raw)
     record = _resolve(s, [_read(x, s.splits, store) for x in s.sources])
@@ -131,9 +139,6 @@ def test_plans_keep_their_word(tmp_path_factory: object, unit: str, amount: int,
         assert photos["take"]["samples"] <= float(caps["max_epochs"]) * 23
 
 
-_SHARED = Path(__import__("tempfile").mkdtemp()) / "store"
-
-
 def test_splits_share_out_every_sample_once(tmp_path: Path) -> None:
     store = toys.tiny_store(tmp_path)
     ids = []
@@ -144,8 +149,6 @@ def test_splits_share_out_every_sample_once(tmp_path: Path) -> None:
             "sources": [{"ref": "scenes", "split": split}],
         }  # fmt: skip
         path = lock(spec.parse(raw), store)
-        from mixtures.loader import Loader
-
         record = json.loads(path.read_bytes())["sources"][0]["select"]
         assert sum(record["split_counts"].values()) == 33
         assert record["split_counts"][split] == record["samples"]
@@ -168,9 +171,8 @@ def test_splits_share_out_every_sample_once(tmp_path: Path) -> None:
 def test_what_is_not_there_is_named(tmp_path: Path, old: str, new: str, says: str) -> None:
     text = toys.TINY.replace(old, new)
     text = text.replace('weight: "0.35"', 'weight: "0.35", max_samples: 5') if says == "missing" else text
-    with pytest.raises(UserError, match="component|missing|prosa|source") as e:
+    with pytest.raises(UserError, match=re.escape(says)):
         lock(spec.parse(text), toys.tiny_store(tmp_path))
-    assert says in str(e.value)
 
 
 def test_show_and_find(tmp_path: Path) -> None:

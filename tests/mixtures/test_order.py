@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.errors import UserError
@@ -13,6 +13,7 @@ def order(takes: list[int], sizes: list[int] | None = None, seed: int = 3) -> Or
     return Order(seed, tuple(f"c{i}" for i in range(len(takes))), tuple(sizes or [7] * len(takes)), tuple(takes))
 
 
+@settings(deadline=None)
 @given(TAKES)
 def test_interleaving_is_the_order_of_the_deadlines(takes: list[int]) -> None:
     # The rule as docs/mixtures.md states it, spelled out: sort all draws by (deadline, component).
@@ -24,6 +25,7 @@ def test_interleaving_is_the_order_of_the_deadlines(takes: list[int]) -> None:
     assert list(zip(c.tolist(), j.tolist(), strict=True)) == [(c, j) for _, c, j in due]
 
 
+@settings(deadline=None)
 @given(TAKES, st.data())
 def test_any_position_alone_as_in_the_whole(takes: list[int], data: st.DataObject) -> None:
     o = order(takes, [1 + i for i in range(len(takes))])
@@ -38,6 +40,7 @@ def test_any_position_alone_as_in_the_whole(takes: list[int], data: st.DataObjec
         assert (one.component[0], one.index[0]) == (whole.component[i], whole.index[i])
 
 
+@settings(deadline=None)
 @given(TAKES)
 def test_every_epoch_is_complete_before_the_next(takes: list[int]) -> None:
     o = order(takes, [5] * len(takes))
@@ -50,6 +53,7 @@ def test_every_epoch_is_complete_before_the_next(takes: list[int]) -> None:
         assert np.all(np.diff(d.epoch[mine]) >= 0)
 
 
+@settings(deadline=None)
 @given(TAKES)
 def test_no_component_is_ever_far_from_its_share(takes: list[int]) -> None:
     o = order(takes)
@@ -59,6 +63,7 @@ def test_no_component_is_ever_far_from_its_share(takes: list[int]) -> None:
         assert np.abs(np.cumsum(c == i) - at * n / o.total).max() <= 1 + len(takes) / 2
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000), st.integers(0, 2**53 - 1), st.integers(0, 9))
 def test_a_permutation_is_one(size: int, seed: int, epoch: int) -> None:
     out = permute(np.arange(size), size, seed=seed, component="a", epoch=epoch)
@@ -100,6 +105,7 @@ def test_large_mixtures_resolve_at_once_and_too_large_ones_are_refused() -> None
         order([3]).resolve([3])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=30).filter(any), st.integers(0, 400))
 def test_costs_of_draws(costs: list[int], most: int) -> None:
     array = np.array(costs)

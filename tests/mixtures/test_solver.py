@@ -2,7 +2,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.errors import UserError
@@ -21,10 +21,19 @@ def requests(draw: st.DrawFn) -> tuple[list[Ask], str, int]:
             weight = min(weight, left / 2)
             left -= weight
         cap = draw(st.none() | st.integers(0, 5000))
-        asks.append(Ask(name=name, size=draw(st.integers(1, 10**9)), weight=weight, cap=cap, cap_name=None if cap is None else "max_epochs"))
+        asks.append(
+            Ask(
+                name=name,
+                size=draw(st.integers(1, 10**9)),
+                weight=weight,
+                cap=cap,
+                cap_name=None if cap is None else "max_epochs",
+            )
+        )
     return asks, draw(st.sampled_from(["proportional", "temperature", "unimax"])), draw(st.integers(1, 20_000))
 
 
+@settings(deadline=None)
 @given(requests(), st.randoms())
 def test_exact_capped_and_free_of_order(request: tuple[list[Ask], str, int], rng: object) -> None:
     asks, policy, budget = request
