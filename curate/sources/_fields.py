@@ -57,8 +57,12 @@ def as_text(value: Any) -> str:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else str(value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):  # how pandas writes a missing value
+            return ""
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else str(value)
     if isinstance(value, list):
         return "\n".join(as_text(v) for v in value)
     raise Bad(code="bad_record", message=f"expected text, got {type(value).__name__}")
@@ -234,7 +238,7 @@ class Fields:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and abs(value) < 1e9
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e9 < value < 1e9  # not NaN either
 
 
 def _user(content: str) -> dict[str, str]:
@@ -269,7 +273,8 @@ def conversation(value: Any) -> Iterator[dict[str, str]]:
         role = SPEAKERS.get(who) if isinstance(who, str) else None
         if role is None:
             raise Bad(
-                code="bad_record", message=f"unknown speaker {json.dumps(who)[:80]}; known: {', '.join(SPEAKERS)}"
+                code="bad_record",
+                message=f"unknown speaker {json.dumps(who, default=str)[:80]}; known: {', '.join(SPEAKERS)}",
             )
         yield {"role": role, "content": _said(said)}
 
@@ -286,7 +291,7 @@ def _said(value: Any) -> str:
         elif kind in ("image", "image_url", "input_image"):
             out.append(MARKS["image"])
         else:
-            raise Bad(code="bad_record", message=f"cannot read a part of type {json.dumps(kind)[:80]}")
+            raise Bad(code="bad_record", message=f"cannot read a part of type {json.dumps(kind, default=str)[:80]}")
     return "\n".join(out)
 
 
@@ -326,7 +331,12 @@ def _meta(record: Mapping[str, Any], said: set[str], boxes: Mapping[str, Any]) -
     for key, value in record.items():
         if isinstance(value, str) and value and value in said:
             continue
-        if boxes and key == boxes["list"] and isinstance(value, list) and all(set(v) <= held for v in value):
+        if (
+            boxes
+            and key == boxes["list"]
+            and isinstance(value, list)
+            and all(isinstance(v, Mapping) and set(v) <= held for v in value)
+        ):
             continue
         if isinstance(value, bytes | bytearray | memoryview):
             continue

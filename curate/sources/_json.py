@@ -109,8 +109,9 @@ def is_lines(buf: Any) -> bool:
         return False
     try:
         end = end_of(buf, at)
-    except Cut:
-        return False
+    except Cut:  # a broken first line must not take the others with it
+        second = _skip(buf, line_end)
+        return bool(buf[second : second + 1] == b"{")
     return _skip(buf, end) < len(buf)
 
 

@@ -19,7 +19,7 @@ from catalog.errors import UserError
 from catalog.shards import MediaReader
 from catalog.store import Store
 from curate import ingest as ingest_module
-from curate.ingest import SourceSpec, image_facts, ingest
+from curate.ingest import SourceSpec, find, image_facts, ingest
 from curate.sources import base
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +59,8 @@ def test_a_version_says_what_is_in_it(data, tmp_path):
     assert dict(version.rejected) == {"bad_image": 1, "missing_image": 1}
     assert dict(version.media) == {"image": 21}
     assert heard[-1] == (23, 23)
+    assert find(store, SPEC, data=data, shard_rows=5) == version
+    assert find(store, SPEC, data=data, shard_rows=6) is None
     assert store.source("toy") == version
     assert not (store.root / "sources/toy/.work" / "x").exists()
     folder = store.source_dir("toy", version.digest)

@@ -137,12 +137,14 @@ def test_every_csv_row_comes_once_whatever_the_slice(tmp_path_factory, rows, cel
 
 
 def test_text_json_documents(tmp_path):
+    fields = {"question": "q", "answer": "a"}
     (tmp_path / "array.json").write_text(json.dumps([{"q": 'a "[{" b', "a": n} for n in range(5)], indent=2))
     (tmp_path / "deep.json").write_text(json.dumps({"info": {"x": [1]}, "data": {"items": [{"q": "x", "a": 1}, 7]}}))
     (tmp_path / "map.json").write_text(json.dumps({"k1": {"q": "x", "a": 1}, "k2": {"q": "y", "a": 2.0}}))
     (tmp_path / "lines.json").write_text('{"q": "x", "a": 1}\n{"q": "y", "a": 2}\n')
+    (tmp_path / "broken.json").write_text('{"q": \n{"q": "y", "a": 2}\n')
+    assert codes(outcomes("text", tmp_path, path="broken.json", fields=fields)) == ["bad_json", "ok"]
     (tmp_path / "cut.json").write_text('[{"q": "x", "a": 1}, {"q": "y", "a"')
-    fields = {"question": "q", "answer": "a"}
     assert codes(outcomes("text", tmp_path, 2, path="array.json", fields=fields)) == ["ok"] * 5
     assert codes(outcomes("text", tmp_path, path="deep.json", records="data.items", fields=fields)) == [
         "ok",
@@ -185,6 +187,7 @@ def test_field_of_no_record_is_an_error(tmp_path):
     [
         ({"text": "t"}, {"t": "x"}, [("assistant", "x")]),
         ({"text": ["a", "b"]}, {"a": "x", "b": None}, [("assistant", "x")]),
+        ({"text": "t", "system": "s"}, {"t": 10**400 // 10**399, "s": float("nan")}, [("assistant", "10")]),
         ({"text": "k.total"}, {"k": {"total": 2.5}}, [("assistant", "2.5")]),
         ({"text": "c.0.v"}, {"c": [{"v": "x"}]}, [("assistant", "x")]),
         ({"text": "l.*.t"}, {"l": [{"t": "a"}, {"t": "b"}]}, [("assistant", "a\nb")]),
@@ -228,7 +231,13 @@ def test_boxes():
     boxes = fields.draft({"i": "a", "ocr": ocr}, "x", lambda v: JPG).boxes
     assert boxes[0] == {"media": 0, "text": "x", "quad": [1, 2, 3, 2, 3, 4, 1, 4], "confidence": 0.5}
     assert boxes[1]["quad"] == boxes[0]["quad"]
-    for wrong in ({"b": [1, 2, 3], "c": 1}, {"b": [1, 2, 3, "x"], "c": 1}, {"b": [1, 2, 3, 4], "c": 101}):
+    for wrong in (
+        {"b": [1, 2, 3], "c": 1},
+        {"b": [1, 2, 3, "x"], "c": 1},
+        {"b": [1, 2, 3, 4], "c": 101},
+        None,
+        {"b": [10**400] * 4},
+    ):
         with pytest.raises(base.Bad):
             fields.draft({"i": "a", "ocr": [wrong]}, "x", lambda v: JPG)
 
