@@ -255,13 +255,11 @@ def _finish(out: _Writer, tokenizer: Tokenizer, images: int, config: ModelConfig
     )
 
 
-def collate(
-    samples: Sequence[Encoded], features: Sequence[Tensor | None], *, pack: int | None = None, width: int = 0
-) -> Batch:
+def collate(samples: Sequence[Encoded], features: Sequence[Tensor | None], *, pack: int | None = None) -> Batch:
     """Return one batch; `features[i]` holds all tiles of sample i, (tiles, K, 4c), or None if it has no image.
 
     One sample per row, padded on the right to the longest; or, with `pack`, rows of at most `pack` positions that hold
-    several samples which cannot see one another. `width` is 4c, the width of the empty features of a batch without any image.
+    several samples which cannot see one another.
     """
     rows = _pack([s.length for s in samples], pack) if pack else [[i] for i in range(len(samples))]
     T = max(sum(samples[i].length for i in row) for row in rows)
@@ -308,7 +306,7 @@ def collate(
         positions=as_tensor(query["position"]),
         lengths=as_tensor(lengths),
         segments=as_tensor(query["segment"]) if pack else None,
-        features=torch.cat(held).float() if held else torch.zeros(0, width),
+        features=torch.cat(held).float() if held else torch.zeros(0, 0),
         image_at=as_tensor(at),
         image_from=as_tensor(flat[at]),
         kv_ids=as_tensor(key["kv_ids"]),

@@ -310,7 +310,7 @@ def test_invariant_20_h_with_gates_zero_is_d_on_the_thumbnail(count, ffn):
     feats = toys.features(count)
     _, bh = toys.ask(h.config, count, feats=feats)
     _, bd = toys.ask(d.config, 1, feats=feats[-1:])
-    # Both projected alone, as the thumbnail's row of a matrix product may round otherwise among other rows.
+    # Not to the bit: H projects the thumbnail in one matrix product with the tiles, which may round otherwise.
     torch.testing.assert_close(logits(h, bh), logits(d, bd), atol=1e-5, rtol=1e-5)
 
 
