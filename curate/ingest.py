@@ -330,14 +330,6 @@ def find(
     return _known(store, spec.name, store.root / "sources" / spec.name / "ingests" / f"{key}.json")
 
 
-def find(
-    store: Store, spec: SourceSpec, *, data: Path, shard_rows: int = SHARD_ROWS, max_pixels: int = MAX_PIXELS
-) -> SourceVersion | None:
-    """Return the version that ingesting `spec` gave before, or None where it would have to be read. Writes nothing."""
-    key = _key(spec, spec.reader(Path(data).absolute()), shard_rows, max_pixels)
-    return _known(store, spec.name, store.root / "sources" / spec.name / "ingests" / f"{key}.json")
-
-
 def _key(spec: SourceSpec, reader: base.SourceReader, shard_rows: int, max_pixels: int) -> str:
     """Return what names this ingest: the same spec, cut and untouched input files give the same key."""
     files = []
