@@ -30,9 +30,8 @@ from curate.engines.base import Engine
 T = TypeVar("T")
 R = TypeVar("R")
 
-ONE_THREAD = {
-    name: "1"
-    for name in (
+ONE_THREAD = dict.fromkeys(
+    (
         "MKL_NUM_THREADS",
         "NUMBA_NUM_THREADS",
         "NUMEXPR_NUM_THREADS",
@@ -40,8 +39,9 @@ ONE_THREAD = {
         "OPENBLAS_NUM_THREADS",
         "POLARS_MAX_THREADS",
         "RAYON_NUM_THREADS",
-    )
-}
+    ),
+    "1",
+)
 """The environment of every worker of every engine; it has to stand before numpy, torch and polars are imported."""
 
 WORKERS_PER_GPU = 2  # one decodes while the other computes; more of them only fill the GPU's memory with models

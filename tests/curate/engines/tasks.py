@@ -23,13 +23,13 @@ def bug(n: int) -> int:
     return 1 // (n - n)
 
 
-class Unpicklable(Exception):
+class UnpicklableError(Exception):
     def __init__(self, a: int, b: int) -> None:
         super().__init__(a)
 
 
 def unpicklable_error(n: int) -> int:
-    raise Unpicklable(n, n)
+    raise UnpicklableError(n, n)
 
 
 def leave(n: int) -> int:

@@ -54,7 +54,7 @@ def test_a_bug_arrives_as_itself_with_the_place(engine: Engine) -> None:
 
 
 def test_an_error_that_cannot_travel_still_says_what_it_was(engine: Engine) -> None:
-    with pytest.raises(RuntimeError, match="Unpicklable"):
+    with pytest.raises(RuntimeError, match="UnpicklableError"):
         list(engine.map(tasks.unpicklable_error, [1]))
 
 

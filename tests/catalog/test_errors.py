@@ -1,0 +1,31 @@
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catalog.errors import UserError, nearest, unknown_keys
+
+
+@given(st.text(), st.text(), st.booleans())
+def test_errors_cross_process_boundaries(message: str, hint: str, usage: bool) -> None:
+    error = pickle.loads(pickle.dumps(UserError(message, hint=hint, usage=usage)))
+    assert (error.message, error.hint, error.usage) == (message, hint, usage)
+
+
+def test_text() -> None:
+    assert str(UserError("what", hint="how")) == "what\nhint: how"
+    assert str(UserError("what")) == "what"
+
+
+def test_nearest() -> None:
+    assert nearest("clip_scor", ["clip_score", "blur"]) == "; did you mean `clip_score`?"
+    assert nearest("zzz", ["b", "a"]) == "; known: `a`, `b`"
+    assert nearest("zzz", []) == ""
+
+
+def test_unknown_keys() -> None:
+    unknown_keys(["a"], ["a", "b"], "x")
+    with pytest.raises(UserError, match="unknown key `tpo` in bound; did you mean `top`") as e:
+        unknown_keys(["tpo"], ["top", "min"], "bound")
+    assert e.value.usage
