@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,12 @@ class Planted:
 
     def fetch(self, positions: Sequence[int]) -> list[dict[str, Any]]:
         return [make(self.spec["seed"], self.at[p], self.spec["defects"], self.spec.get("side", 32)) for p in positions]
+
+    def samples(self) -> Iterator[dict[str, Any]]:
+        return iter(self.fetch(range(len(self))))
+
+    def read(self, medium: Mapping[str, Any]) -> bytes:
+        return bytes(medium["data"])
 
 
 def lock(
