@@ -63,7 +63,7 @@ def forest(rows: Sequence[Mapping[str, Any]], label: str) -> str:
 
 
 def heat(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return an SVG table of per-task differences: a column per architecture, colour by size, bold where the interval is clear."""
+    """Return an SVG table of per-task differences: a column per architecture, colour by size, bold where it is clear."""
     tasks, archs = list(dict.fromkeys(r["task"] for r in rows)), list(dict.fromkeys(r["arch"] for r in rows))
     most = max((abs(r["mean"]) for r in rows), default=0) or 1.0
     parts = [f'<text x="{200 + k * 150}" y="18" text-anchor="middle">{a}</text>' for k, a in enumerate(archs)]

@@ -1,13 +1,15 @@
 """`cuvee validate`: does this mixture train better models than that one?
 
-A grid of runs, arms x architectures x seeds, all from one backbone, all for the same number of samples seen; each is measured by its final
-checkpoint on the same held-out items. Then paired differences (left minus right, per seed and item) with hierarchical bootstrap intervals
-(`stats.py`), Holm-corrected over the architectures. Every number of the report can be computed again from results.parquet.
+A grid of runs, arms x architectures x seeds, all from one backbone, all for the same number of samples seen; each is measured
+by its final checkpoint on the same held-out items. Then paired differences (left minus right, per seed and item) with
+hierarchical bootstrap intervals (`stats.py`), Holm-corrected over the architectures. Every number of the comparison can be
+computed again from results.parquet: `compare(pq.read_table(path), arms)`.
 
     <out>/<id>/  experiment.json  backbone/  features/  runs/<run>/  cells/<arm>-<arch>-<seed>.json + .parquet
                  results.parquet  report.json  report.html
 
-A cell is finished when its .json is there; run again, only unfinished cells are done, and a run that was killed goes on from its checkpoint.
+A cell is finished when its .json is there; run again, only unfinished cells are done, and a killed run goes on from its last
+checkpoint.
 """
 
 import dataclasses
@@ -28,10 +30,12 @@ from trainer.backbone import BackboneConfig, train_backbone
 from trainer.checkpoint import config_digest
 from trainer.config import ARCHS, Arch
 from trainer.evaluate import RESULT, TEXT_TASKS, EvalConfig, evaluate_run, open_features
-from trainer.features import Progress, quiet
+from trainer.features import Progress, encoder_digest, quiet
 from trainer.items import Opener, open_lock
+from trainer.report import write_html
 from trainer.stats import Interval, bootstrap, holm, paired
 from trainer.train import TrainConfig, metrics, train
+from trainer.vision import VisionEncoder
 
 Map = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
 """An engine's `map`: yields task(item) for every item, in any order."""
@@ -184,8 +188,6 @@ def validate(
     """Run the grid; return (what report.json holds, the experiment's folder `out/<id>`). Its first part, features and stage 0,
     runs in this process; the grid runs on `map`.
     """
-    from trainer.report import write_html
-
     clock = time.perf_counter()
     corpora = {name: open_lock(path) for name, path in experiment.arms.items()}
     held = {name: open_lock(path).id for name, path in experiment.eval.items()}
@@ -203,10 +205,6 @@ def validate(
         "backbone": dataclasses.asdict(experiment.backbone_config()),
         "evaluation": dataclasses.asdict(experiment.eval_config()),
     }
-    # The encoder is part of the id by way of the backbone and run ids below; its folder name is not.
-    from trainer.features import encoder_digest
-    from trainer.vision import VisionEncoder
-
     settings["encoder"] = encoder_digest(VisionEncoder.from_clip(experiment.clip))
     folder = out / config_digest(settings)[:16]
     write_json(folder / "experiment.json", settings)
@@ -273,8 +271,8 @@ def _label(table: pa.Table, *, arm: str, arch: str, seed: int) -> pa.Table:
 def compare(table: pa.Table, arms: Sequence[str], confidence: float = 0.95) -> list[dict[str, Any]]:
     """Return first arm minus each other arm: for every architecture loss and score, over all tasks and for each task.
 
-    Over all tasks is the mean of the tasks' means. `p_holm` is corrected over all architectures and other arms, separately for the overall
-    loss and the overall score; per-task numbers are not corrected: they describe.
+    Over all tasks is the mean of the tasks' means. `p_holm` is corrected over all architectures and other arms, separately for
+    the overall loss and the overall score; per-task numbers are not corrected: they describe.
     """
     table = table.filter(pc.not_equal(table["arm"], "before"))
     kind = pc.if_else(pc.equal(table["metric"], "loss"), "loss", "score")
