@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from catalog.digests import content_digest, file_digest, json_digest, rows_digest
 from catalog.errors import UserError, nearest
 from catalog.files import publish, read_json, remove, write_json
+from catalog.schema import KEPT
 from catalog.store import DatasetVersion, SourceVersion, Store
 from mixtures import members, solver, tokens
 from mixtures.canonical import PREFIX, lock_id
@@ -167,7 +168,7 @@ def _read(source: Source, splits: Splits | None, store: Store) -> _Component:
 def _kept_samples(
     store: Store, dataset: DatasetVersion, version: SourceVersion, tasks: Sequence[str]
 ) -> Iterable[pa.Table]:
-    kept = store.kept(dataset, version.name)
+    kept = store.kept(dataset, version.name).select(KEPT.names).cast(KEPT)
     if tasks:
         kept = kept.filter(pc.is_in(kept["task"], pa.array(tasks)))
     prefix = store.source_dir(version.name, version.digest).relative_to(store.root).as_posix()
@@ -319,7 +320,7 @@ def _source_record(c: _Component, share: solver.Share, spec: Spec, most: int | N
 def _lineage(c: _Component) -> dict[str, Any]:
     d = c.dataset
     stages = [
-        {k: _exact(s[k]) for k in ("name", "filter", "fingerprint", "params", "rules", "bounds") if k in s}
+        {k: _exact(s[k]) for k in ("filter", "version", "fingerprint", "params") if k in s}
         for s in d.recipe.get("stages", ())
         if isinstance(s, Mapping)
     ]
@@ -328,6 +329,7 @@ def _lineage(c: _Component) -> dict[str, Any]:
         "ledger": _prefixed(d.ledger),
         "recipe": PREFIX + json_digest(_exact(d.recipe)),
         "stages": stages,
+        "rules": _exact(d.recipe.get("rules", [])),
         "counts": {k: int(v) for k, v in d.counts.items()},
         "sources": [{"name": s.name, "content": _prefixed(s.digest), "licence": s.license} for s in c.inputs],
         "decontamination": [_exact(dict(x)) for x in d.decontamination],

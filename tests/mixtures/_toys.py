@@ -118,11 +118,12 @@ def add_dataset(
             }
         )
     rows = sum(s.rows for s in sources)
-    stage = {"name": "clip_score", "fingerprint": "0123456789abcdef", "rules": [{"score": "clip_score", "min": bound}]}
+    stage = {"filter": "clip_score", "version": 1, "fingerprint": "0123456789abcdef", "params": {}}
+    rule = {"stage": "clip_score", "fingerprint": "0123456789abcdef", "score": "clip_score", "min": bound}
     version = DatasetVersion(
         name=name,
         digest="",
-        recipe={"name": name, "stages": [stage]},
+        recipe={"stages": [stage], "rules": [rule]},
         sources=tuple(records),
         counts={"rows": rows, "rejected": 0, "dropped": rows - len(pairs), "kept": len(pairs)},
         ledger=sha256(f"{name}{bound}{sorted(drop)}".encode()),
