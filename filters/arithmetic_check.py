@@ -4,13 +4,12 @@ Looks at the assistant text. Applies where it has at least one step that can be 
 
 - a calculator mark `<<expression=result>>` as in GSM8K (arXiv 2110.14168, section 2);
 - an equation in plain text, `3 * (4 + 1) = $15`: numbers, `+ - * / ( )`, `x` between numbers, `%`, thousands commas, the signs
-  `×`, `÷`, `−`, `·` and LaTeX's `\times`, `\div`, `\cdot`; every `=` of a chain is a step; one side at least must calculate. An equation
-  with a letter, a power or another sign next to it is algebra and is not checked.
+  `×`, `÷`, `−`, `·` and LaTeX's `\times`, `\div`, `\cdot`; every `=` of a chain is a step; one side at least must calculate.
+  An equation with a letter, a power or another sign next to it is algebra and is not checked.
 
 - `steps` (count): steps checked. No bound.
-- `wrong_steps` (count): steps whose sides differ by more than rounding: one unit of the last decimal place written, or 0.005
-  where the other side needs decimals and this one is an amount with two places; whole numbers exactly. A percentage may
-  stand for its value or its hundredfold. Bound: at most 0.
+- `wrong_steps` (count): steps whose sides differ by more than rounding: one unit of the last decimal place written; whole
+  numbers exactly; 0.01 where both sides calculate. A percentage may stand for its value or its hundredfold. Bound: at most 0.
 - `wrong_share` (0..1): their ratio. No bound.
 
 Source of the bound: by definition, a right solution has no wrong step; GSM8K's own calculator,
@@ -26,7 +25,16 @@ import pyarrow.compute as pc
 from filters.base import scorer
 from filters.shared.text import Array, assistant, buffers, column, is_task, kernel, ratio, table
 
-_SIGNS = (("×", "*"), ("÷", "/"), ("−", "-"), ("·", "*"), (r"\times", "*"), (r"\div", "/"), (r"\cdot", "*"), (r"\$", " "))
+_SIGNS = (
+    ("×", "*"),
+    ("÷", "/"),
+    ("−", "-"),
+    ("·", "*"),
+    (r"\times", "*"),
+    (r"\div", "/"),
+    (r"\cdot", "*"),
+    (r"\$", " "),
+)
 _EXPRESSION = np.zeros(256, np.bool_)
 _EXPRESSION[np.frombuffer(b"0123456789+-*/().,%$ xX\t", np.uint8)] = True
 
@@ -49,9 +57,7 @@ def _letter(b: int) -> bool:
 
 
 @kernel
-def _evaluate(
-    data: Array, begin: int, end: int, values: Array, signs: Array
-) -> tuple[bool, float, int, int, bool]:
+def _evaluate(data: Array, begin: int, end: int, values: Array, signs: Array) -> tuple[bool, float, int, int, bool]:
     """Return whether `data[begin:end]` is an expression, its value, its operators, the decimals of its last number (-1:
     fraction or none) and whether a `%` stands in it.
 
@@ -184,7 +190,13 @@ def _evaluate(
 
 @kernel
 def _differ(
-    a: float, a_operators: int, a_decimals: int, a_percent: bool, b: float, b_operators: int, b_decimals: int, b_percent: bool
+    a: float,
+    a_operators: int,
+    a_decimals: int,
+    b: float,
+    b_operators: int,
+    b_decimals: int,
+    percent: int,
 ) -> bool:
     """Return whether two sides differ by more than the rounding of the side that is a plain number."""
     places = 15
@@ -198,7 +210,7 @@ def _differ(
     if a_operators and b_operators:
         unit = 0.01  # both sides calculate, perhaps with rounded numbers
     for scale in (1.0, 100.0, 0.01):
-        if scale != 1.0 and not (a_percent or b_percent):
+        if scale != 1.0 and percent == 0:
             break
         left = a * scale
         if abs(left - b) <= unit * max(1.0, scale) * 1.000001 + 1e-9 * max(1.0, abs(b)):
@@ -238,7 +250,7 @@ def _check(data: Array, offsets: Array, wanted: Array, allowed: Array) -> Array:
                         ok2, b, bo, bd, bp = _evaluate(data, equals + 1, k, values, signs)
                         if ok and ok2:
                             out[t, 0] += 1
-                            if _differ(a, ao, ad, ap, b, bo, bd, bp):
+                            if _differ(a, ao, ad, b, bo, bd, int(ap) + int(bp)):
                                 out[t, 1] += 1
                     i = k + 2
                     continue
@@ -259,8 +271,10 @@ def _check(data: Array, offsets: Array, wanted: Array, allowed: Array) -> Array:
             before = plain[low - 1] if low > 0 else 10
             after = plain[high] if high < size else 10
             floor = e + 1
-            # A full stop, comma or dash that ends the sentence is none of the expression's.
-            while high > e + 1 and (plain[high - 1] == 32 or plain[high - 1] == 46 or plain[high - 1] == 44 or plain[high - 1] == 36):
+            # A space, full stop, comma or dollar sign that ends the sentence is none of the expression's.
+            while high > e + 1 and (
+                plain[high - 1] == 32 or plain[high - 1] == 46 or plain[high - 1] == 44 or plain[high - 1] == 36
+            ):
                 high -= 1
             # Words before: begin after the last comma or full stop that is followed by a space.
             k = e - 1
@@ -299,7 +313,16 @@ def _check(data: Array, offsets: Array, wanted: Array, allowed: Array) -> Array:
             if after == 33 or after == 94 or after == 95 or after == 92 or after == 123 or after == 58:
                 continue
             last = plain[high - 1]
-            if high == e + 1 or last == 43 or last == 45 or last == 42 or last == 47 or last == 40 or last == 120 or last == 88:
+            if (
+                high == e + 1
+                or last == 43
+                or last == 45
+                or last == 42
+                or last == 47
+                or last == 40
+                or last == 120
+                or last == 88
+            ):
                 continue
             if _letter(after) and high < size and plain[high] == after:
                 continue  # a unit or an unknown right after the number
@@ -310,7 +333,7 @@ def _check(data: Array, offsets: Array, wanted: Array, allowed: Array) -> Array:
             if not ok or ao + bo == 0:
                 continue
             out[t, 0] += 1
-            if _differ(a, ao, ad, ap, b, bo, bd, bp):
+            if _differ(a, ao, ad, b, bo, bd, int(ap) + int(bp)):
                 out[t, 1] += 1
     return out
 

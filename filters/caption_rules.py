@@ -39,7 +39,10 @@ from filters.shared.text import (
 )
 
 _EXTENSION = r"\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|heic|psd|avif|raw)"
-_THING = r"(?:an? |the |my |your |this |main |default |featured |sample |stock |related |product |article |blog |post |hero |header |cover )*"
+_THING = (
+    r"(?:an? |the |my |your |this |main |default |featured |sample |stock |related |"
+    r"product |article |blog |post |hero |header |cover )*"
+)
 _NOUN = (
     r"(?:image|images|img|picture|pictures|pic|photo|photos|photograph|thumbnail|thumb|logo|icon|banner|screenshot|"
     r"screen ?shot|untitled|placeholder|avatar|figure|graphic|gallery|slide|video|alt ?text|alt|caption|null|none|nan|"
@@ -52,7 +55,8 @@ RULES = {
     "placeholder": r"^[\s\W]*" + _THING + _NOUN + r"(?:[\s\W_]*(?:#|no\.?|number)?[\s\W_]*\d{0,4}"
     r"(?: of \d+| here| goes here)?)[\s\W]*$"
     r"|(?:\bno (?:image|photo|picture)s?(?: is| was)?(?: available| found| yet)?\s*[.!]?\s*$)"
-    r"|\b(?:image|photo|picture|file)s? (?:is |was )?(?:not (?:found|available)|unavailable|coming soon|missing)\b|\blorem ipsum\b",
+    r"|\b(?:image|photo|picture|file)s? (?:is |was )?(?:not (?:found|available)|unavailable|coming soon|missing)\b"
+    r"|\blorem ipsum\b",
     "instruction": r"\b(?:click|tap|press|hover|roll ?over|mouse ?over)(?: (?:here|on|over|the|this|image|images|photo|picture|"
     r"thumbnail|above|below|it|and|hold|or))* (?:to|for) (?:\w+ ){0,2}?"
     r"(?:enlarge|zoom|view|expand|open|see|download|read|play|magnify|larger?|bigger|full|more|details?|high|hi)"

@@ -42,9 +42,9 @@ INDEX = pa.schema([("hash", pa.uint64()), ("media", pa.bool_()), ("item", pa.str
 
 
 @kernel
-def _run(hashes: Array, begin: int, size: int, whole: bool) -> np.uint64:
+def _run(hashes: Array, begin: int, size: int, whole: int) -> np.uint64:
     """Return the key of a run of words; runs of another length, or a whole message, never share it."""
-    h = np.uint64(size * 2 + (1 if whole else 0))
+    h = np.uint64(size * 2 + whole)
     for k in range(begin, begin + size):
         h = extend(h, hashes[k])
     return mix(h)
@@ -65,11 +65,11 @@ def _keys(
         words = first[m + 1] - first[m]
         if words >= n:
             for i in range(first[m], first[m + 1] - n + 1):
-                keys[used] = _run(hashes, i, n, False)
+                keys[used] = _run(hashes, i, n, 0)
                 rows[used] = sample[m]
                 used += 1
         elif not mine[m] and (words >= short or (words >= least and not media[sample[m]])):
-            keys[used] = _run(hashes, first[m], words, words < short)
+            keys[used] = _run(hashes, first[m], words, int(words < short))
             rows[used] = sample[m]
             used += 1
     return keys[:used].copy(), rows[:used].copy()
@@ -108,7 +108,7 @@ def _hits(
                 take = words if whole else size
                 if not whole and i + size > first[m + 1]:
                     continue
-                p = _find(index, slots, shift, _run(hashes, i, take, whole))
+                p = _find(index, slots, shift, _run(hashes, i, take, int(whole)))
                 if p >= 0 and (textual[p] or not media[sample[m]]):
                     if used == len(rows):
                         rows = np.concatenate((rows, np.empty(used, np.int64)))
@@ -137,7 +137,9 @@ def build(batches: Iterator[pa.RecordBatch], *, n: int = 13, short: int = 8, min
     every = pl.concat(parts).unique()
     common = every.group_by("hash").agg(pl.len().alias("items")).filter(pl.col("items") <= _COMMON)
     kept = every.join(common, on="hash", how="semi")
-    kept = kept.group_by("hash").agg(pl.col("media").min(), pl.col("item").sort_by("media", "item").first()).sort("hash")
+    kept = (
+        kept.group_by("hash").agg(pl.col("media").min(), pl.col("item").sort_by("media", "item").first()).sort("hash")
+    )
     out = kept.select("hash", "media", "item").to_arrow().cast(INDEX)
     settings = json.dumps({"n": n, "short": short, "min_words": min_words}, sort_keys=True)
     return out.replace_schema_metadata({"decontaminate_text": settings})
@@ -184,7 +186,9 @@ def decontaminate_text(
     )  # fmt: skip
     total = np.bincount(sample, weights=compared, minlength=batch.num_rows).astype(np.int64)
     matched = np.bincount(rows, minlength=batch.num_rows).astype(np.int64)
-    hits = pl.DataFrame({"row": rows, "item": pl.from_arrow(items.take(pa.array(at)))}, schema={"row": pl.Int64, "item": pl.String})
+    hits = pl.DataFrame(
+        {"row": rows, "item": pl.from_arrow(items.take(pa.array(at)))}, schema={"row": pl.Int64, "item": pl.String}
+    )
     best = (
         hits.group_by("row", "item")
         .agg(pl.len().alias("hits"))

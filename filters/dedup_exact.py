@@ -40,7 +40,5 @@ def cluster(signatures: pa.Table) -> pa.Table:
     size = np.diff(np.append(first, n))
     leader = np.repeat(first, size)
     shared = pa.array(np.repeat(size, size) > 1)
-    out = pa.table(
-        {"id": ids, "cluster": ids.take(pa.array(leader)), "similarity": pa.array(np.ones(n, np.float64))}
-    )
+    out = pa.table({"id": ids, "cluster": ids.take(pa.array(leader)), "similarity": pa.array(np.ones(n, np.float64))})
     return out.filter(shared).sort_by("id")

@@ -175,7 +175,5 @@ def cluster(signatures: pa.Table, *, bands: int = 14, rows: int = 8, similarity:
         _join(minima, keys, np.argsort(keys, kind="stable"), similarity * bands * rows - 1e-9, _MOST_COMPARED, parent)
     roots, share = _resolve(minima, parent)
     members = np.bincount(roots, minlength=n)[roots] > 1 if n else np.zeros(0, bool)
-    out = pa.table(
-        {"id": ids, "cluster": ids.take(pa.array(roots)), "similarity": pa.array(np.round(share, 6))}
-    )
+    out = pa.table({"id": ids, "cluster": ids.take(pa.array(roots)), "similarity": pa.array(np.round(share, 6))})
     return out.filter(pa.array(members))

@@ -6,15 +6,16 @@ ASCII letters are at least 60 % of all characters that are not white space and 9
 implausible), and no `\`, `$`, `{` or `<` stands in the text: LaTeX,
 code, other scripts, formulas and short texts are null.
 
-- `bits` (bits per letter): mean, over all letters of those words and the end of each, of -log2 of the probability of a letter after
-  the one before it. Bound: at most 4.8. Of 18,166 GPT-written English texts the highest has 4.7, of 7,346 web alt texts two are above
-  4.8; texts of words drawn at random from the alphabet have 5.6 and more. Shuffled letters of English words: 60 to 75 % above.
+- `bits` (bits per letter): mean, over all letters of those words and the end of each, of -log2 of the probability of a
+  letter after the one before it. Bound: at most 4.8. Of 18,166 GPT-written English texts the highest has 4.7, of 7,346 web
+  alt texts two are above 4.8; texts of words drawn at random from the alphabet have 5.6 and more. Shuffled letters of
+  English words: 60 to 75 % are above.
 - `implausible_words` (0..1): share of words above 5.5 bits per letter. Bound: at most 0.3.
 
 Source: Shannon 1951, "Prediction and Entropy of Printed English" (https://doi.org/10.1002/j.1538-7305.1951.tb01366.x) for the
 measure; the bounds are ours, there is no published number. The table of letter pairs is ours too: counted over the words
-that occur at least 3 times in GSM8K (MIT), GPTeacher (MIT), NLVR (CC-BY-4.0) and the alt texts of img2dataset's test file (MIT), each
-weighed by the square root of its count, plus 0.5 per pair; in eighths of a bit. Data-Juicer and dolma use KenLM or unigram
+that occur at least 3 times in GSM8K (MIT), GPTeacher (MIT), NLVR (CC-BY-4.0) and the alt texts of img2dataset's test file
+(MIT), each weighed by the square root of its count, plus 0.5 per pair; in eighths of a bit. Data-Juicer and dolma use KenLM or unigram
 models for this, which have to be downloaded. Left out: real words in senseless order.
 """
 
@@ -25,7 +26,19 @@ import numpy as np
 import pyarrow as pa
 
 from filters.base import scorer
-from filters.shared.text import Array, assistant, buffers, class_of, classes, column, decode, is_task, kernel, ratio, table
+from filters.shared.text import (
+    Array,
+    assistant,
+    buffers,
+    class_of,
+    classes,
+    column,
+    decode,
+    is_task,
+    kernel,
+    ratio,
+    table,
+)
 
 # 27 x 27: row the letter before (a..z, start), column the letter (a..z, end).
 _TABLE = (
@@ -48,8 +61,10 @@ def _pairs() -> Array:
 
 @kernel
 def _measure(data: Array, offsets: Array, classes: Array, pairs: Array, limit: int) -> Array:
-    """Return per text: words, their letters and ends, their eighths of bits, words above `limit` eighths per letter, ASCII letters,
-    characters that are not white space, signs of markup, other letters."""
+    """Return per text: words, their letters and ends, their eighths of bits, words above `limit` eighths per letter.
+
+    Then ASCII letters, characters that are not white space, signs of markup, other letters.
+    """
     n = len(offsets) - 1
     out = np.zeros((n, 8), np.int64)
     for t in range(n):

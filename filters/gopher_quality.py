@@ -12,8 +12,8 @@ A word is what white space separates; it is a symbol word when it has neither le
 - `ellipsis_lines` (0..1): share of lines that end with an ellipsis. Bound: at most 0.3.
 - `alpha_words` (0..1): share of words with at least one letter. Bound: at least 0.8. Null for task `math`:
   a worked solution is made of numbers and signs.
-- `stop_words` (count): how many different ones of "the be to of and that have with" occur. Bound: at least 2. Null for `math` and where
-  fewer than half of the letters are ASCII: the list is English.
+- `stop_words` (count): how many different ones of "the be to of and that have with" occur. Bound: at least 2. Null for `math`
+  and where fewer than half of the letters are ASCII: the list is English.
 
 Source of the bounds: the paper; the same numbers stand in datatrove, https://github.com/huggingface/datatrove
 (src/datatrove/pipeline/filters/gopher_quality_filter.py). Different there: words come from a language's tokenizer;
@@ -46,8 +46,10 @@ _BULLETS = np.array([0x2022, 0x2023, 0x25CF, ord("*"), ord("-")], np.int64)
 
 @kernel
 def _measure(data: Array, offsets: Array, classes: Array, keys: Array, bullets: Array) -> Array:
-    """Return per text: words, non-symbol words, their letters, `#`, ellipses, lines, bullet lines, ellipsis lines, alpha words,
-    stop words * 2 + (mostly ASCII)."""
+    """Return per text: words, non-symbol words, their letters, `#`, ellipses, lines, bullet lines, ellipsis lines.
+
+    Then alpha words, and stop words * 2 + (mostly ASCII).
+    """
     n = len(offsets) - 1
     out = np.zeros((n, 10), np.int64)
     for t in range(n):

@@ -47,7 +47,7 @@ def _slot(keys: Array, stamps: Array, stamp: int, key: np.uint64) -> int:
     s = np.int64(key & np.uint64(last))
     while stamps[s] == stamp and keys[s] != key:
         s = (s + 1) & last
-    return s
+    return int(s)
 
 
 @kernel

@@ -39,7 +39,9 @@ def _is(data: Array, i: int, end: int, word: Array) -> bool:
 
 
 @kernel
-def _unmatched(data: Array, offsets: Array, wanted: Array, begin: Array, close: Array, left: Array, right: Array) -> Array:
+def _unmatched(
+    data: Array, offsets: Array, wanted: Array, begin: Array, close: Array, left: Array, right: Array
+) -> Array:
     n = len(offsets) - 1
     out = np.zeros(n, np.int64)
     names = np.zeros(256, np.uint64)

@@ -189,7 +189,14 @@ def classes() -> Array:
             table[cp] = SPACE
         else:
             table[cp] = bits.get(category[0], 0)
-    for low, high in ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF), (0x3400, 0x9FFF), (0xF900, 0xFAFF)):
+    for low, high in (
+        (0x0E00, 0x0EFF),
+        (0x1000, 0x109F),
+        (0x1780, 0x17FF),
+        (0x3040, 0x30FF),
+        (0x3400, 0x9FFF),
+        (0xF900, 0xFAFF),
+    ):
         part = table[low : high + 1]
         part[(part & LETTER) != 0] |= ALONE
     return table

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Samples for the tests of text filters."""
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ MEDIUM = {
 }  # fmt: skip
 
 
-def sample(answer=None, question="Tell me.", *, id="s/0", task="text", image=False, boxes=(), source="s"):
+def sample(answer=None, question="Tell me.", *, id="s/0", task="text", image=False, boxes=(), source="s"):  # noqa: A002
     messages = [{"role": "user", "content": ("<image>\n" if image else "") + question}]
     if answer is not None:
         messages.append({"role": "assistant", "content": answer})

@@ -1,0 +1,51 @@
+import pytest
+
+from filters.base import load
+from tests.filters.text_samples import answers, batch, sample
+
+f = load("caption_rules")
+
+
+def captions(*texts):
+    return f.score(answers(*texts, task="caption", image=True, question=""))
+
+
+def test_counts_words_and_characters():
+    out = captions("A red cube", "  Two  words ", "日本語", "")
+    assert out["words"].to_pylist() == [3, 2, 1, 0]
+    assert out["characters"].to_pylist() == [10, 10, 3, 0]
+    assert out["alphanumeric"].to_pylist() == [0.8, 0.8, 1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["IMG_2041.JPG", "DSC 0012", "photo-of-cat.png", "https://a.b/c", "image", "Photo 3", "untitled", "logo", "Image not found",
+     "No image available", "click to enlarge", "Click here for details", "hover to zoom", "View larger image",
+     "Buy now! Free shipping", "Only $9.99 today", "SAVE 50% off everything"],
+)  # fmt: skip
+def test_boilerplate(text):
+    assert captions(text)["boilerplate"][0].as_py() >= 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["A red cube next to a blue sphere", "A photo of a dog on a beach", "The logo of a bank above its door", "Two ships at sea in 1943",
+     "A woman buys apples at a market", "A sign says 20 percent", "The image shows a bar chart of sales"],
+)  # fmt: skip
+def test_captions_are_not_boilerplate(text):
+    assert captions(text)["boilerplate"][0].as_py() == 0
+
+
+def test_markup_is_counted_apart():
+    out = captions("Fish &amp; chips", "<b>Bold</b> boat", "a < b")
+    assert out["markup"].to_pylist() == [1, 1, 0]
+    assert out["boilerplate"].to_pylist() == [0, 0, 0]
+
+
+def test_applies_to_captions_with_images_only():
+    out = f.score(
+        batch(
+            sample("logo", task="caption"), sample("logo", task="vqa", image=True), sample(task="caption", image=True)
+        )
+    )
+    assert all(c.null_count == 3 for c in out.columns)

@@ -1,0 +1,59 @@
+import random
+
+import numpy as np
+import pyarrow as pa
+
+from filters.base import load
+from tests.filters.text_samples import PROSE, answers, batch, sample
+
+f = load("dedup_minhash")
+
+
+def clusters(b, filt=f):
+    signed = pa.table({"id": b.column("id"), "signature": filt.score(b).column("signature")})
+    return {r["id"]: (r["cluster"], r["similarity"]) for r in filt.cluster(signed).to_pylist()}
+
+
+def documents(n, words=200, seed=1):
+    rng = random.Random(seed)
+    vocabulary = [f"w{i}" for i in range(3000)]
+    return [rng.choices(vocabulary, k=words) for _ in range(n)]
+
+
+def test_case_and_punctuation_do_not_matter():
+    found = clusters(answers(PROSE, PROSE.upper().replace(",", " ;"), "Something quite different. " * 3 + PROSE[::-1]))
+    assert found == {"s/00000": ("s/00000", 1.0), "s/00001": ("s/00000", 1.0)}
+
+
+def test_short_texts_and_samples_with_media_do_not_apply():
+    out = f.score(batch(sample("short"), sample(PROSE, image=True), sample(PROSE)))["signature"]
+    assert [v.is_valid for v in out] == [False, False, True]
+    assert len(out[2].as_py()) == 4 * 14 * 8
+    assert load("dedup_minhash", {"media": True}).score(batch(sample(PROSE, image=True)))["signature"].null_count == 0
+
+
+def test_finds_edited_copies_and_nothing_else():
+    docs = documents(400)
+    copies = [[*d[:100], "changed", *d[101:]] for d in docs[:100]]
+    found = clusters(answers(*(" ".join(d) for d in docs + copies)))
+    assert len(found) == 200
+    assert all(found[f"s/{i:05d}"][0] == f"s/{i:05d}" == found[f"s/{400 + i:05d}"][0] for i in range(100))
+
+
+def test_the_estimate_is_close_to_the_true_similarity():
+    a, b = documents(2, 1000)
+    mixed = a[:800] + b[:200]
+    one, two = ({tuple(d[i : i + 5]) for i in range(len(d) - 4)} for d in (["tell", "me", *a], ["tell", "me", *mixed]))
+    truth = len(one & two) / len(one | two)
+    minima = [np.frombuffer(s.as_py(), "<u4") for s in f.score(answers(" ".join(a), " ".join(mixed)))["signature"]]
+    assert abs((minima[0] == minima[1]).mean() - truth) < 0.12
+
+
+def test_candidates_below_the_similarity_are_no_duplicates():
+    a = documents(1, 300)[0]
+    b = [*a[:150], *documents(1, 150, seed=2)[0]]
+    loose = load("dedup_minhash", {"bands": 112, "rows": 1, "similarity": 0.1})
+    strict = load("dedup_minhash", {"bands": 112, "rows": 1, "similarity": 0.7})
+    pair = answers(" ".join(a), " ".join(b))
+    assert len(clusters(pair, loose)) == 2
+    assert clusters(pair, strict) == {}
