@@ -12,8 +12,11 @@ had 0.30 (arXiv 2111.02114). It holds for OpenAI's ViT-B/32 alone. For any other
 data, use a share: DataComp keeps the best 30 % (`top: 0.3`; arXiv 2304.14108, `baselines/apply_filter.py --fraction 0.3`).
 
 Null without an image, without text and without a `model`. Judge captions only (`tasks: [caption]` in a recipe's stage): the
-answer "3" to a question does not describe its picture, and would be dropped by any published bound. NaN where an image cannot be decoded. `model`: see `filters/shared/clip.py`.
+answer "3" to a question does not describe its picture, and would be dropped by any published bound. NaN where an image
+cannot be decoded. `model`: see `filters/shared/clip.py`.
 """
+
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +27,7 @@ from filters.shared import clip
 from filters.shared.captions import turns
 from filters.shared.images import Images
 
-OVER = {"mean": np.mean, "max": np.max, "min": np.min}
+OVER: dict[str, Any] = {"mean": np.mean, "max": np.max, "min": np.min}
 
 
 @scorer(

@@ -17,9 +17,11 @@ and, with `pair="image+text"`,
    independent caption of the same picture is not. Equal text alone never makes a duplicate.
 `pair="image"` stops after 2.
 
-Defaults: `radius` 10 of 64 (Zauner 2010, "Implementation and benchmarking of perceptual image hash functions", and the
-ImageHash manual use 10; all copies of our test have at most 10), `similarity` 0.9 and `text_similarity` 0.5 are ours,
-measured in `tests/filters/test_dedup_phash.py`.
+Defaults, all ours: `radius` 11 of 64 bits, about as Zauner 2010 ("Implementation and benchmarking of perceptual image hash
+functions") and the ImageHash manual (10) have it, and no dearer than 10; `similarity` 0.85 and `text_similarity` 0.5, measured on
+the planted corpus: of copies re-encoded, halved, doubled, 20 % brighter or darker, or cropped by up to 5 % a side, 90 % (cropped
+pages of small print) to 100 % are found, and no two distinct charts, pages, receipts or scenes are joined. Pictures with next to
+nothing in them, as two bars of one colour without a label, can be joined.
 """
 
 import hashlib
@@ -32,7 +34,8 @@ from catalog.errors import UserError
 from filters.base import scorer
 from filters.shared.captions import turns
 from filters.shared.images import Images
-from filters.shared.perceptual import SIZE, Array, Signatures, near, signature, similarity as overlap
+from filters.shared.perceptual import SIZE, Array, Signatures, near, signature
+from filters.shared.perceptual import similarity as overlap
 
 SKETCH = 64  # 32-bit hashes of words
 TEXT = 8 + 2 + 4 * SKETCH
@@ -45,8 +48,8 @@ def dedup_phash(
     batch: pa.RecordBatch,
     images: Images,
     *,
-    radius: int = 10,
-    similarity: float = 0.9,
+    radius: int = 11,
+    similarity: float = 0.85,
     pair: str = "image+text",
     text_similarity: float = 0.5,
 ) -> pa.RecordBatch:
@@ -84,8 +87,8 @@ def _jaccard(a: Array, b: Array) -> float:
 def cluster(
     signatures: pa.Table,
     *,
-    radius: int = 10,
-    similarity: float = 0.9,
+    radius: int = 11,
+    similarity: float = 0.85,
     pair: str = "image+text",
     text_similarity: float = 0.5,
 ) -> pa.Table:
@@ -146,7 +149,9 @@ def _pairs(
         words = head[:, 10:].copy().view(">u4")
         same = asked[i] == asked[j]
         i, j = i[same], j[same]
-        near_text = [_jaccard(words[x, : length[x]], words[y, : length[y]]) >= text_least for x, y in zip(i, j, strict=True)]
+        near_text = [
+            _jaccard(words[x, : length[x]], words[y, : length[y]]) >= text_least for x, y in zip(i, j, strict=True)
+        ]
         keep = np.asarray(near_text, bool)
         i, j = i[keep], j[keep]
     alike = np.ones(len(i))

@@ -41,7 +41,9 @@ GPU_BATCH = 64
 class Tokenizer(Protocol):
     """Texts to token ids."""
 
-    def __call__(self, texts: list[str]) -> "torch.Tensor": ...
+    def __call__(self, texts: list[str]) -> "torch.Tensor":
+        """Return the padded ids, one row per text."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -128,7 +128,8 @@ class Images:
 
 def grey(picture: Pixels) -> Pixels:
     """Return the luma (ITU-R 601-2) of an RGB picture, uint8 H x W."""
-    return np.asarray(Image.fromarray(picture).convert("L"))
+    out: Pixels = np.asarray(Image.fromarray(picture).convert("L"))
+    return out
 
 
 def shrink(picture: Pixels, side: int) -> Pixels:
@@ -138,7 +139,8 @@ def shrink(picture: Pixels, side: int) -> Pixels:
     if longer <= side:
         return picture
     size = (max(1, round(w * side / longer)), max(1, round(h * side / longer)))
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+    out: Pixels = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+    return out
 
 
 def sizes(batch: pa.RecordBatch) -> tuple[Floats, Floats, Floats]:
@@ -162,6 +164,7 @@ def fold(batch: pa.RecordBatch, row: Floats, how: np.ufunc, **columns: Floats) -
     out = {}
     for name, values in columns.items():
         result = np.full(n, -np.inf if how is np.maximum else np.inf)
-        how.at(result, row, values)
+        with np.errstate(invalid="ignore"):  # NaN is meant to spread
+            how.at(result, row, values)
         out[name] = pa.array(result, pa.float64(), mask=nothing)
     return pa.RecordBatch.from_pydict(out)

@@ -4,7 +4,7 @@ A signature (`SIZE` bytes) has two parts.
 - Nine 64-bit DCT hashes, of the whole picture and of eight slight crops of it. A copy is a candidate when the hash of one
   whole picture lies within a Hamming radius of any of the other's nine; found by multi-index hashing (Norouzi et al.
   2012, arXiv 1307.2982), which misses none within the radius.
-- A thumbnail, 48 x 48 grey and 8 x 8 colour. A candidate is verified by laying one thumbnail over the other, shifted and
+- A thumbnail, 64 x 64 grey and 8 x 8 colour. A candidate is verified by laying one thumbnail over the other, shifted and
   scaled by up to 8 % a side, and correlating the fine detail: charts, pages and scenes of the same layout share their
   hashes and not their detail.
 """
@@ -20,7 +20,7 @@ from PIL import Image
 from filters.shared.images import Pixels
 
 Array = npt.NDArray[Any]
-SIDE = 48
+SIDE = 64
 CHROMA = 8
 # (left, top, right, bottom), as shares of the picture
 CROPS = (
@@ -51,9 +51,9 @@ def signature(picture: Pixels) -> bytes | None:
     """Return the signature of a picture; None for a blank one."""
     image = Image.fromarray(picture)
     if max(image.size) > 512:
-        image = image.resize(
-            tuple(max(1, round(s * 512 / max(image.size))) for s in image.size), Image.Resampling.BOX
-        )
+        factor = 512 / max(image.size)
+        size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+        image = image.resize(size, Image.Resampling.BOX)
     luma, *chroma = image.convert("YCbCr").split()
     thumb = np.asarray(luma.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
     if float(thumb.std()) < BLANK:
@@ -227,7 +227,8 @@ def _detail(thumbs: Array) -> Array:
     c = np.pad(p.cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0)))
     k = 9
     around = (c[:, k:, k:] - c[:, :-k, k:] - c[:, k:, :-k] + c[:, :-k, :-k]) / (k * k)
-    return (t - around).astype(np.float32)
+    out: Array = (t - around).astype(np.float32)
+    return out
 
 
 def similarity(a: Signatures, b: Signatures, i: Array, j: Array) -> Array:
@@ -240,4 +241,5 @@ def similarity(a: Signatures, b: Signatures, i: Array, j: Array) -> Array:
     gap = np.abs(a.chroma[i].astype(np.int16) - b.chroma[j].astype(np.int16)).mean(1)
     ok = gap <= COLOUR
     out[ok] = _verify(_detail(a.thumbs[ui]), _detail(b.thumbs[uj]), inverse_i[ok], inverse_j[ok])
-    return np.round(np.clip(out, 0.0, 1.0), 5)
+    rounded: Array = np.round(np.clip(out, 0.0, 1.0), 5)
+    return rounded

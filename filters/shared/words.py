@@ -73,4 +73,8 @@ class WordTokenizer:
 
 
 def _bucket(word: str) -> int:
-    return 1 + int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=4).digest(), "big") % BUCKETS
+    return (
+        1
+        + int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=4).digest(), "big")
+        % BUCKETS
+    )

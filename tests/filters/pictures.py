@@ -1,7 +1,13 @@
 """Pictures with captions for the tests of filters: scenes of coloured shapes, bar charts, pages of text."""
 
+import hashlib
+import io
+
 import numpy as np
+import pyarrow as pa
 from PIL import Image, ImageDraw
+
+from catalog.schema import SAMPLE
 
 COLOURS = {
     "red": (200, 40, 40), "green": (40, 160, 60), "blue": (40, 70, 200), "yellow": (230, 200, 40),
@@ -9,12 +15,30 @@ COLOURS = {
 }  # fmt: skip
 SHAPES = ("square", "circle", "triangle", "diamond")
 NUMBERS = ("no", "one", "two", "three", "four", "five")
-WORDS = "apple river stone market window garden engine silver paper winter music forest number letter bridge".split()
+WORDS = [
+    "apple",
+    "river",
+    "stone",
+    "market",
+    "window",
+    "garden",
+    "engine",
+    "silver",
+    "paper",
+    "winter",
+    "music",
+    "forest",
+    "number",
+    "letter",
+    "bridge",
+]
 
 
 def scene(rng: np.random.Generator, side: int = 192) -> tuple[np.ndarray, str]:
     base = rng.integers(150, 240, 3)
-    image = Image.fromarray((base + np.linspace(-20, 20, side)[:, None, None] + np.zeros((side, side, 1))).clip(0, 255).astype(np.uint8))
+    image = Image.fromarray(
+        (base + np.linspace(-20, 20, side)[:, None, None] + np.zeros((side, side, 1))).clip(0, 255).astype(np.uint8)
+    )
     draw = ImageDraw.Draw(image)
     groups, cells = [], list(rng.permutation(9))
     for _ in range(int(rng.integers(1, 4))):
@@ -74,3 +98,46 @@ KINDS = (scene, chart, page)
 def pairs(n: int, seed: int = 0, side: int = 192) -> list[tuple[np.ndarray, str]]:
     rng = np.random.default_rng(seed)
     return [KINDS[i % len(KINDS)](rng, side) for i in range(n)]
+
+
+class Memory:
+    """A reader of media that lie in memory."""
+
+    def __init__(self) -> None:
+        self.blobs: list[bytes] = []
+
+    def read(self, shard: str, offset: int, size: int) -> bytes:
+        return self.blobs[offset]
+
+
+def encode(picture: np.ndarray, form: str = "PNG", **options: object) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, form, **options)
+    return out.getvalue()
+
+
+def samples(
+    items: list[tuple[list[bytes], str]], reader: Memory, *, user: str = "", ids: list[str] | None = None
+) -> pa.RecordBatch:
+    """A SAMPLE batch of (encoded images, text)."""
+    rows = []
+    for k, (images, text) in enumerate(items):
+        media = []
+        for data in images:
+            try:
+                width, height = Image.open(io.BytesIO(data)).size
+            except Exception:
+                width, height = None, None
+            reader.blobs.append(data)
+            digest = hashlib.sha256(data).hexdigest()
+            media.append(
+                {"kind": "image", "digest": digest, "mime": "image/png", "width": width, "height": height, "shard": "m",
+                 "offset": len(reader.blobs) - 1, "size": len(data)}
+            )  # fmt: skip
+        asked = "<image>" * len(images) + user
+        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": text}]
+        rows.append(
+            {"id": ids[k] if ids else f"s/{k:04d}", "digest": "", "source": "s", "task": "caption", "license": "CC0-1.0",
+             "messages": messages, "media": media, "boxes": [], "meta": "{}"}
+        )  # fmt: skip
+    return pa.RecordBatch.from_pylist(rows, SAMPLE)
