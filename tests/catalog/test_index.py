@@ -135,7 +135,8 @@ def test_the_same_files_give_the_same_index(store: Store) -> None:
 
 def test_a_read_only_store_gets_an_index_in_memory(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
-        raise UserError("cannot write `catalog.sqlite`: Read-only file system")  # noqa: EM101
+        msg = "cannot write `catalog.sqlite`: Read-only file system"
+        raise UserError(msg)
 
     monkeypatch.setattr(index, "write_bytes", refuse)
     found = open_index(store)
