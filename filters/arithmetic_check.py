@@ -213,7 +213,7 @@ def _differ(
         if scale != 1.0 and percent == 0:
             break
         left = a * scale
-        if abs(left - b) <= unit * max(1.0, scale) * 1.000001 + 1e-9 * max(1.0, abs(b)):
+        if abs(left - b) <= unit * max(1.0, scale) * 1.000001 + 1e-9 + 1e-13 * abs(b):
             return False
     return True
 

@@ -15,8 +15,8 @@ code, other scripts, formulas and short texts are null.
 Source: Shannon 1951, "Prediction and Entropy of Printed English" (https://doi.org/10.1002/j.1538-7305.1951.tb01366.x) for the
 measure; the bounds are ours, there is no published number. The table of letter pairs is ours too: counted over the words
 that occur at least 3 times in GSM8K (MIT), GPTeacher (MIT), NLVR (CC-BY-4.0) and the alt texts of img2dataset's test file
-(MIT), each weighed by the square root of its count, plus 0.5 per pair; in eighths of a bit. Data-Juicer and dolma use KenLM or unigram
-models for this, which have to be downloaded. Left out: real words in senseless order.
+(MIT), each weighed by the square root of its count, plus 0.5 per pair; in eighths of a bit. Data-Juicer and dolma use
+KenLM or unigram models for this, which have to be downloaded. Left out: real words in senseless order.
 """
 
 import base64

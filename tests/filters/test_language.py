@@ -7,7 +7,12 @@ f = load("language")
 
 
 @pytest.mark.parametrize(
-    "text", [PROSE, PROSE.upper(), "A woman in a yellow coat waits for the bus near a small bakery in the rain."]
+    "text",
+    [
+        PROSE,
+        PROSE.upper(),
+        "A woman in a yellow coat waits for the bus near a small bakery in the rain and reads a newspaper.",
+    ],
 )
 def test_english(text):
     assert f.score(answers(text))["english"][0].as_py() > 0.9

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 import pytest
 
 from filters.base import load
@@ -13,7 +14,7 @@ def unmatched(text, **kw):
 @pytest.mark.parametrize(
     "text",
     [r"$\frac{1}{2}$", r"\[ x^2 \]", r"\(a\) and $$b$$", r"\begin{align*} a &= b \\ c &= d \end{align*}", r"\left( \frac12 \right)",
-     r"\$5 and $x_1$", r"\leftarrow and \rightarrow", r"\{ a \}", r"It costs $5, and \frac{1}{2} of it is due.", r"$x^2$ costs $30"],
+     r"\$5 and $x_1$", r"\leftarrow and \rightarrow", r"\alpha \{ a \}", r"It costs $5, and \frac{1}{2} of it is due.", r"$x^2$ costs $30"],
 )  # fmt: skip
 def test_balanced(text):
     assert unmatched(text) == 0
