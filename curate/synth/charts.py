@@ -36,7 +36,9 @@ def chart(rng: random.Random) -> Chart:
     n = rng.randint(3, 6)
     labels = tuple(rng.sample(pool, n))
     unit = rng.choice(UNITS)
-    series = tuple(str(y) for y in sorted(rng.sample(range(2015, 2025), 2))) if n <= 4 and rng.random() < 0.3 else (unit,)
+    series = (
+        tuple(str(y) for y in sorted(rng.sample(range(2015, 2025), 2))) if n <= 4 and rng.random() < 0.3 else (unit,)
+    )
     values = tuple(tuple(rng.sample(range(1, 20), n)) for _ in series)
     where = rng.choice(("per shop", "this year", "in the city", "by name", "at school", "in total", "per group"))
     style = rng.choice(("bars", "bars", "bars", "sideways", "sideways", "line"))
@@ -189,7 +191,9 @@ def draw_matplotlib(c: Chart) -> Image.Image:
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.2, 0.2, 0.75, 0.65))
     for k, (name, row) in enumerate(zip(c.series, c.values, strict=True)):
-        axes.bar([i + 0.4 * k for i in range(len(row))], row, 0.8 / len(c.series), label=name, color=f"C{rng.randrange(10)}")
+        axes.bar(
+            [i + 0.4 * k for i in range(len(row))], row, 0.8 / len(c.series), label=name, color=f"C{rng.randrange(10)}"
+        )
     axes.set_xticks(range(len(c.labels)), c.labels, fontsize=6)
     axes.tick_params(axis="y", labelsize=6)
     axes.set_title(c.title, fontsize=7)

@@ -47,7 +47,12 @@ KINDS = (
     "corrupt_file",
 )
 
-_COPIES = {"duplicate_reencoded": 0.024, "duplicate_resized": 0.024, "duplicate_cropped": 0.024, "duplicate_brightness": 0.024}
+_COPIES = {
+    "duplicate_reencoded": 0.024,
+    "duplicate_resized": 0.024,
+    "duplicate_cropped": 0.024,
+    "duplicate_brightness": 0.024,
+}
 _PICTURES = {"blank_image": 0.022, "tiny_image": 0.022, "blurred_image": 0.025}
 SHARES: dict[str, dict[str, float]] = {
     "scenes": {

@@ -125,7 +125,7 @@ def _receipt(rng: random.Random) -> Layout:
         middle = left + (wide - text_size(font(face, size), r)[0]) // 2 if i == 0 else left
         out.append((r, middle, y))
         y += size + gap + (rng.randint(2, 8) if i in (0, len(rows) - 2) else 0)
-    return Layout(max(w, 72), max(y + rng.randint(4, 24), w // 2), face, size, tuple(out), rng.getrandbits(64))
+    return Layout(max(w, 72), max(y + rng.randint(4, 24), w // 2, 66), face, size, tuple(out), rng.getrandbits(64))
 
 
 def draw(layout: Layout, kind: str) -> Image.Image:
@@ -166,5 +166,3 @@ def draw(layout: Layout, kind: str) -> Image.Image:
     image = image.rotate(rng.uniform(-1.4, 1.4), Image.Resampling.BICUBIC, fillcolor=paper)
     image = canvas.uneven_light(image, rng, rng.uniform(0.28, 0.52), 4)
     return canvas.grain(image, rng, rng.uniform(1.5, 5))
-
-

@@ -45,7 +45,8 @@ def _ones() -> np.ndarray:
 def distances(one: int, others: np.ndarray) -> np.ndarray:
     """Return the number of differing bits between one hash and an array of uint64 hashes."""
     x = (others ^ np.uint64(one)).view(np.uint16).reshape(-1, 4)
-    return _ones()[x].sum(axis=1, dtype=np.uint8)
+    out: np.ndarray = _ones()[x].sum(axis=1, dtype=np.uint8)
+    return out
 
 
 def collisions(hashes: list[tuple[int, int]], radius: int = MIN_DISTANCE) -> list[int]:

@@ -6,10 +6,11 @@ again from its next stream. Then come the samples with a defect, of which duplic
 """
 
 import dataclasses
+import functools
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,26 +106,27 @@ def plan(size: int, seed: int) -> list[Slot]:
     """Return the training samples: which are clean, which have what defect, and which copies what."""
     counts = defects.quotas(size, {k: v / 100 for k, v in SHARES.items()})
     per_source = {s: defects.quotas(n, defects.SHARES[s]) for s, n in counts.items()}
-    for kind in defects.KINDS:  # a small corpus still has one of each
-        if not any(q.get(kind) for q in per_source.values()):
-            source = max(counts, key=lambda s: (counts[s] * defects.SHARES[s].get(kind, 0), s))
-            per_source[source][kind] = 1
+    _complete(counts, per_source)
     held = heldout_size(size)
     out = []
     for source, n in counts.items():
         rng = stream(seed, "plan", source)
-        kinds = [k for k, count in per_source[source].items() for _ in range(count)][: n * 2 // 3]
+        kinds = [k for k, count in per_source[source].items() for _ in range(count)]
         positions = rng.sample(range(n), len(kinds))
         defect = dict(zip(positions, kinds, strict=True))
         clean = [i for i in range(n) if i not in defect]
         rng.shuffle(clean)
+        original = functools.partial(_original, source)
         # Leaks of one source leak different items, and no original has two copies.
         leaks = {s: rng.sample(range(held), held) for s in HELDOUT}
         for i in range(n):
             kind = defect.get(i, "")
             parent = None
-            if kind in defects.DUPLICATES:
-                parent = Slot(split="train", source=source, index=clean.pop())
+            if kind == "near_duplicate_text":
+                parent = next((p for p in map(original, reversed(clean)) if _is_long(p, seed)), original(clean[-1]))
+                clean.remove(parent.index)
+            elif kind in defects.DUPLICATES:
+                parent = original(clean.pop())
             elif kind in defects.LEAKS:
                 origin = source if kind == "leak_image" else "math"
                 if source == "text" and rng.random() < 0.4:
@@ -133,6 +135,36 @@ def plan(size: int, seed: int) -> list[Slot]:
                 parent = Slot(split="heldout", source=origin, index=leaks[origin].pop())
             out.append(Slot(split="train", source=source, index=i, defect=kind, parent=parent))
     return out
+
+
+def _complete(counts: Mapping[str, int], per_source: Mapping[str, dict[str, int]]) -> None:
+    """Give a small corpus one of each kind too, where need be in the place of a kind that has more."""
+
+    def total(kind: str) -> int:
+        return sum(q.get(kind, 0) for q in per_source.values())
+
+    for kind in defects.KINDS:
+        if total(kind):
+            continue
+        wanted = {s: n * defects.SHARES[s].get(kind, 0) for s, n in counts.items()}
+        for source in sorted((s for s in wanted if wanted[s]), key=lambda s: (-wanted[s], s)):
+            quota = per_source[source]
+            spare = [k for k in quota if quota[k] and total(k) > 1]
+            if sum(quota.values()) >= counts[source] // 2:
+                if not spare:
+                    continue
+                quota[max(spare, key=lambda k: (total(k), k))] -= 1
+            quota[kind] = 1
+            break
+
+
+def _original(source: str, index: int) -> Slot:
+    return Slot(split="train", source=source, index=index)
+
+
+def _is_long(slot: Slot, seed: int) -> bool:
+    """Tell whether one word can change and nearly all shingles stay: in a short text no edit is a light one."""
+    return len(defects.shingles(" ".join(map(str, clean_item(slot, seed).fields.values())))) >= 48
 
 
 def heldout_size(size: int) -> int:
@@ -325,7 +357,9 @@ def _write(out: Path, made: dict[Slot, Made]) -> None:
     rows = []
     for s in sorted((s for s in made if s.split == "train"), key=lambda s: (list(SHARES).index(s.source), s.index)):
         p = s.parent
-        of = None if p is None else ("heldout/" if p.split == "heldout" else "") + f"{p.source}/{writers.locator(p.source, p.index)}"
+        of = None
+        if p is not None:
+            of = f"{'heldout/' if p.split == 'heldout' else ''}{p.source}/{writers.locator(p.source, p.index)}"
         expect = "keep" if not s.defect else "reject" if s.defect == "corrupt_file" else "drop"
         rows.append(
             {

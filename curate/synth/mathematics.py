@@ -16,7 +16,6 @@ from PIL import Image
 
 from curate.synth import canvas, prose, words
 from curate.synth.item import Item, stream
-from curate.synth.words import fill
 
 
 @dataclass(frozen=True)
@@ -133,14 +132,16 @@ def _turn(rng: random.Random, goods: str, value: int) -> tuple[str, Step, int] |
     if kind == 1:
         b = rng.randint(3, 40)
         text = rng.choice(
-            (f"Later {other} brings {b} more.", f"The {person} gives {b} extra on {day}.", f"{other} finds another {b}.")
+            (
+                f"Later {other} brings {b} more.",
+                f"The {person} gives {b} extra on {day}.",
+                f"{other} finds another {b}.",
+            )
         )
         return text, Step(rng.choice(("Now there are", "With these it is")), None, "+", b, goods), value + b
     if kind == 2 and value < 120:
         b = rng.randint(2, 4)
-        text = rng.choice(
-            (f"By {day} the number is {b} times as large.", f"{other} has {b} times as many as that.")
-        )
+        text = rng.choice((f"By {day} the number is {b} times as large.", f"{other} has {b} times as many as that."))
         return text, Step("Multiplied this is", None, "*", b, goods), value * b
     for b in rng.sample((2, 3, 4, 5, 6, 8), 6):
         if value % b == 0 and value // b > 1:
@@ -224,13 +225,19 @@ def latex(rng: random.Random) -> Problem:
         return Problem(f"{intro} {ask}", answer=f"${body}$\n#### {total}")
     if kind == 1:
         x, a, b = rng.randint(2, 19), rng.randint(2, 15), rng.randint(1, 60)
-        ask = rng.choice((f"Solve ${a}x + {b} = {a * x + b}$.", f"{name} asks which $x$ gives ${a}x + {b} = {a * x + b}$."))
+        ask = rng.choice(
+            (f"Solve ${a}x + {b} = {a * x + b}$.", f"{name} asks which $x$ gives ${a}x + {b} = {a * x + b}$.")
+        )
         body = rf"\begin{{aligned}} {a}x &= {a * x + b} - {b} = {a * x} \\ x &= \frac{{{a * x}}}{{{a}}} = {x} \end{{aligned}}"
         return Problem(f"{intro} {ask}", answer=f"${body}$\n#### {x}")
     if kind == 2:
         x, y = rng.randint(2, 25), rng.randint(2, 30)
-        ask = rng.choice((rf"Find $\sqrt{{{x * x}}} \cdot {y}$.", rf"How large is $\sqrt{{{x * x}}} \cdot {y}$ for {name}?"))
-        return Problem(f"{intro} {ask}", answer=rf"$\sqrt{{{x * x}}} \cdot {y} = {x} \cdot {y} = {x * y}$" + f"\n#### {x * y}")
+        ask = rng.choice(
+            (rf"Find $\sqrt{{{x * x}}} \cdot {y}$.", rf"How large is $\sqrt{{{x * x}}} \cdot {y}$ for {name}?")
+        )
+        return Problem(
+            f"{intro} {ask}", answer=rf"$\sqrt{{{x * x}}} \cdot {y} = {x} \cdot {y} = {x * y}$" + f"\n#### {x * y}"
+        )
     a, b, c = rng.randint(2, 9), rng.randint(2, 40), rng.randint(2, 12)
     ask = rng.choice(
         (
@@ -339,7 +346,9 @@ def draw_formula(tex: str, seed: int) -> Image.Image:
         pen.rectangle((0, h - rng.randint(5, 10), w, h), fill=canvas.hue(rng, 0.55, 0.5))
     mask = _glyphs(tex, rng.choice(("dejavusans", "dejavuserif", "cm", "stix", "stixsans")), 200)
     scale = min(rng.uniform(0.55, 0.88) * w / mask.width, 0.7 * h / mask.height)
-    mask = mask.resize((max(8, round(mask.width * scale)), max(8, round(mask.height * scale))), Image.Resampling.LANCZOS)
+    mask = mask.resize(
+        (max(8, round(mask.width * scale)), max(8, round(mask.height * scale))), Image.Resampling.LANCZOS
+    )
     mask = mask.rotate(rng.uniform(-4, 4), Image.Resampling.BICUBIC, expand=True)
     x, y = rng.randint(2, max(3, w - mask.width - 2)), rng.randint(2, max(3, h - mask.height - 2))
     image.paste(ink, (x, y), mask)

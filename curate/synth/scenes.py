@@ -184,10 +184,16 @@ def _room(rng: random.Random, w: int, h: int, horizon: int) -> Image.Image:
         box = (x, y, x + rng.randint(w // 8, w // 3), min(horizon - 4, y + rng.randint(20, 60)))
         if box[3] > box[1]:
             pen.rectangle(box, fill=shade(wall, rng.choice((0.7, 1.3))), outline=shade(wall, 0.6))
-    ground = canvas.gradient((w, h - horizon), shade(floor, rng.uniform(0.75, 1)), shade(floor, rng.uniform(0.95, 1.15)))
+    ground = canvas.gradient(
+        (w, h - horizon), shade(floor, rng.uniform(0.75, 1)), shade(floor, rng.uniform(0.95, 1.15))
+    )
     if rng.random() < 0.4:
         lines = ImageDraw.Draw(ground)
-        vanish, step, tint = rng.uniform(0.2, 0.8) * w, rng.uniform(0.18, 0.4) * w, shade(floor, rng.choice((0.85, 1.1)))
+        vanish, step, tint = (
+            rng.uniform(0.2, 0.8) * w,
+            rng.uniform(0.18, 0.4) * w,
+            shade(floor, rng.choice((0.85, 1.1))),
+        )
         for k in range(-14, 15):
             lines.line((vanish + k * step * 0.25, 0, vanish + k * step * 1.6, h - horizon), fill=tint, width=2)
         y = 4.0
@@ -226,7 +232,11 @@ def draw(found: tuple[Group, ...], seed: int) -> Image.Image:
 
 def _ramp(color: str, *, metal: bool) -> tuple[Color, Color, Color]:
     rgb = RGB[color]
-    return shade(rgb, 0.28), rgb, (255, 255, 255) if metal or color == "white" else canvas.mix(rgb, (255, 255, 255), 0.7)
+    return (
+        shade(rgb, 0.28),
+        rgb,
+        (255, 255, 255) if metal or color == "white" else canvas.mix(rgb, (255, 255, 255), 0.7),
+    )
 
 
 def _round(image: Image.Image, o: Solid, scale: int, light: int) -> None:
