@@ -79,7 +79,8 @@ class Clip:
         unique = list(dict.fromkeys(texts))
         place = {t: i for i, t in enumerate(unique)}
         vectors = self._run(unique, lambda chunk: self.tokenizer(list(chunk)), self.model.encode_text)
-        return vectors[[place[t] for t in texts]]
+        out: Vectors = vectors[[place[t] for t in texts]]
+        return out
 
     def encode(self, pictures: Sequence[Pixels], texts: Sequence[str]) -> tuple[Vectors, Vectors]:
         """Return the unit vectors of `pictures` and of `texts`."""
@@ -104,7 +105,8 @@ class Clip:
         v = np.concatenate(out).astype(np.float64)
         # Row by row: a sum over a row of a matrix may be split differently for matrices of different heights.
         norms = np.asarray([np.sqrt((r * r).sum()) for r in v])
-        return (v / np.maximum(norms, 1e-12)[:, None]).astype(np.float32)
+        unit: Vectors = (v / np.maximum(norms, 1e-12)[:, None]).astype(np.float32)
+        return unit
 
 
 @contextlib.contextmanager

@@ -152,7 +152,8 @@ def sizes(batch: pa.RecordBatch) -> tuple[Floats, Floats, Floats]:
     images = pc.fill_null(pc.equal(kind, "image"), False).to_numpy(zero_copy_only=False)
 
     def pixels(column: pa.Array) -> Floats:
-        return column.cast(pa.float64()).to_numpy(zero_copy_only=False)[images]
+        out: Floats = column.cast(pa.float64()).to_numpy(zero_copy_only=False)[images]
+        return out
 
     return row[images], pixels(width), pixels(height)
 
