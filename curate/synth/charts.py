@@ -119,13 +119,13 @@ def draw(c: Chart) -> Image.Image:
     grid = rng.random() < 0.7
     for tick in range(0, most + 1, 5):
         if c.style == "sideways":
-            x = box[0] + (box[2] - box[0]) * tick / most
-            pen.line((x, box[1], x, box[3]), fill=mix(paper, ink, 0.3) if grid else paper)
-            pen.text((x - 4, box[3] + 2), str(tick), font=small, fill=ink)
+            at = box[0] + (box[2] - box[0]) * tick / most
+            pen.line((at, box[1], at, box[3]), fill=mix(paper, ink, 0.3) if grid else paper)
+            pen.text((at - 4, box[3] + 2), str(tick), font=small, fill=ink)
         else:
-            y = box[3] - (box[3] - box[1]) * tick / most
-            pen.line((box[0], y, box[2], y), fill=mix(paper, ink, 0.3) if grid else paper)
-            pen.text((box[0] - 4 - text_size(small, str(tick))[0], y - 6), str(tick), font=small, fill=ink)
+            at = box[3] - (box[3] - box[1]) * tick / most
+            pen.line((box[0], at, box[2], at), fill=mix(paper, ink, 0.3) if grid else paper)
+            pen.text((box[0] - 4 - text_size(small, str(tick))[0], at - 6), str(tick), font=small, fill=ink)
     pen.line((box[0], box[1], box[0], box[3], box[2], box[3]), fill=ink)
     _marks(pen, c, rng, box, most, colors, small, ink)
     image = canvas.uneven_light(image, rng, rng.uniform(0.2, 0.38), 3)

@@ -150,10 +150,10 @@ def _complete(counts: Mapping[str, int], per_source: Mapping[str, dict[str, int]
         for source in sorted((s for s in wanted if wanted[s]), key=lambda s: (-wanted[s], s)):
             quota = per_source[source]
             spare = [k for k in quota if quota[k] and total(k) > 1]
-            if sum(quota.values()) >= counts[source] // 2:
+            if sum(quota.values()) >= counts[source] * 3 // 5:  # the rest are clean: originals of copies
                 if not spare:
                     continue
-                quota[max(spare, key=lambda k: (total(k), k))] -= 1
+                quota[max(spare, key=lambda k: (quota[k], total(k), k))] -= 1
             quota[kind] = 1
             break
 

@@ -196,10 +196,10 @@ def _room(rng: random.Random, w: int, h: int, horizon: int) -> Image.Image:
         )
         for k in range(-14, 15):
             lines.line((vanish + k * step * 0.25, 0, vanish + k * step * 1.6, h - horizon), fill=tint, width=2)
-        y = 4.0
-        while y < h - horizon:
-            lines.line((0, y, w, y), fill=tint, width=2)
-            y *= 1.55
+        row = 4.0
+        while row < h - horizon:
+            lines.line((0, row, w, row), fill=tint, width=2)
+            row *= 1.55
     image.paste(ground, (0, horizon))
     return image
 
