@@ -43,7 +43,7 @@ def forest(rows: Sequence[Mapping[str, Any]], label: str) -> str:
     height = step * len(rows) + 50
 
     def x(value: float) -> float:
-        return left + (value - low) / (high - low) * (right - left)
+        return float(left + (value - low) / (high - low) * (right - left))
 
     parts = [
         f'<line x1="{x(0):.1f}" x2="{x(0):.1f}" y1="8" y2="{height - 36}" stroke="#718096" stroke-dasharray="4 3"/>'
@@ -127,7 +127,8 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def _svg(width: int, height: int, parts: Sequence[str]) -> str:
     body = "".join(parts)
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">{body}</svg>'
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{body}</svg>'
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -159,12 +160,13 @@ def render(report: Mapping[str, Any]) -> str:
         f"<h1>Validation {html.escape(report['id'])}</h1>",
         "<p>" + "<br>".join(html.escape(sentence(r)) for r in overall if r["measure"] == "loss") + "</p>",
         f'<p class="note">Every run saw {report["samples_seen"]:,} samples, whatever the size of its arm; seeds '
-        f"{', '.join(map(str, settings['seeds']))}; {html.escape(report['selection'])}. Intervals: {percent}, hierarchical bootstrap "
-        "over seeds and items, difference = first arm minus the other, paired by seed and item; tasks count the same. "
+        f"{', '.join(map(str, settings['seeds']))}; {html.escape(report['selection'])}. Intervals: {percent}, hierarchical "
+        "bootstrap over seeds and items, difference = first arm minus the other, paired by seed and item; tasks count the same. "
         "“Detectable” is the smallest true difference that this design finds with power 0.8.</p>",
         "<h2>Arms</h2>",
         _table(("arm", "samples", "seen / samples", "mixture lock"), [
-            (html.escape(n), f"{a['samples']:,}", f"{report['samples_seen'] / max(1, a['samples']):.2f}", f"<code>{html.escape(a['lock'])}</code>")
+            (html.escape(n), f"{a['samples']:,}", f"{report['samples_seen'] / max(1, a['samples']):.2f}",
+             f"<code>{html.escape(a['lock'])}</code>")
             for n, a in report["arms"].items()]),
     ]  # fmt: skip
     for measure in ("loss", "score"):
@@ -174,7 +176,8 @@ def render(report: Mapping[str, Any]) -> str:
                 continue
             whole = [r for r in rows if r["task"] == "all"]
             title = f"Held-out {measure}: {arms[0]} minus {right}"
-            out += [f"<h2>{html.escape(title)}</h2>", f'<p class="note">{UNIT[measure]}</p>', _compared(whole), forest(whole, "arch"),
+            out += [f"<h2>{html.escape(title)}</h2>", f'<p class="note">{UNIT[measure]}</p>', _compared(whole),
+                    forest(whole, "arch"),
                     "<h3>By task</h3>", heat([r for r in rows if r["task"] != "all"])]  # fmt: skip
             out.append(
                 '<p class="note">Green: the first arm is better; bold: the interval leaves out 0 (not corrected).</p>'
@@ -184,7 +187,8 @@ def render(report: Mapping[str, Any]) -> str:
     out += ["<h2>Training loss</h2>", curves(report["runs"], arms), "<h2>Cost</h2>", _cost(report)]
     out.append('<p class="note">All numbers: <code>results.parquet</code>, <code>report.json</code>.</p>')
     title = f"Validation {html.escape(report['id'])}"
-    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>{"".join(out)}</html>\n'
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    return f"{head}{''.join(out)}</html>\n"
 
 
 def _cost(report: Mapping[str, Any]) -> str:
