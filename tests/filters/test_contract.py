@@ -191,7 +191,7 @@ def test_the_docstring_states_scores_units_bounds_and_source(name):
     assert re.search(r"https?://|arxiv|doi\b|et al\.|\b(?:19|20)\d\d\b|\b[a-z][\w.-]+/[a-z][\w.-]+\b", lower), (
         "a source"
     )
-    unit = r"\b(?:counts?|shares?|or more|pixels?|bits|probability|binary|hex|cosine|ratio|characters|variance|0\.\.1|0 to 1|bytes)\b"
+    unit = r"\b(?:counts?|shares?|or more|pixels?|bits|probability|binary|hex|cosine|ratio|characters|0\.\.1|0 to 1|bytes)\b"
     assert re.search(unit, lower), "a unit"
 
 
