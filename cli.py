@@ -568,7 +568,7 @@ def mix_diff(a: str, b: str, store: Path, as_json: bool) -> None:
     if as_json:
         emit(out)
     else:
-        click.echo(diffs.text(out))
+        click.echo(diffs.to_text(out))
     if not out["equal"]:
         raise click.exceptions.Exit(1)
 
@@ -603,6 +603,301 @@ def mix_verify(mixture: str, full: bool, order: bool, store: Path, as_json: bool
         raise UserError(msg)
 
 
+# -- training ----------------------------------------------------------------------------------------------------------
+
+
+def spec_of(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """Read a YAML mapping and refuse unknown keys."""
+    import yaml
+
+    from catalog.errors import nearest, unknown_keys
+
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = nearest(path.name, [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else [])
+        msg = f"no such file: `{path}`{near}"
+        raise UserError(msg, usage=True) from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as e:
+        msg = f"cannot read `{path}`: {' '.join(str(e).split())}"
+        raise UserError(msg, usage=True) from None
+    if not isinstance(raw, dict):
+        msg = f"`{path}` must be a mapping of names to values"
+        raise UserError(msg, usage=True)
+    if keys:
+        unknown_keys(raw, keys, f"`{path}`")
+    return raw
+
+
+@cuvee.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Where runs go.  [default: STORE/runs]")
+@STORE
+@JSON
+def train(config: Path, out: Path | None, store: Path, as_json: bool) -> None:
+    """Train one NVLM model as CONFIG says: stage 0 (text alone) once, then two stages on a mixture.
+
+    CONFIG is YAML: `mixture` and `clip` (paths, from the file's folder), `backbone` (settings of stage 0, with `locks`),
+    `train` (arch D, X or H, seed, samples, ..). Run it again after an interruption: it goes on from its last checkpoint.
+
+    \b
+    cuvee train train.yaml --out runs
+    """
+    from trainer.backbone import BackboneConfig, train_backbone
+    from trainer.train import TrainConfig
+    from trainer.train import train as train_run
+
+    raw = spec_of(config, ("mixture", "clip", "backbone", "train"))
+    for key in ("mixture", "clip"):
+        if key not in raw:
+            msg = f"`{config}` has no `{key}`"
+            raise UserError(msg, usage=True)
+    here, target = config.parent, out or store / "runs"
+    stage_0 = dict(raw.get("backbone") or {})
+    locks = [here / p for p in stage_0.pop("locks", [raw["mixture"]])]
+    with bars() as progress:
+        step = lambda done, total, text: progress(text, done, total)  # noqa: E731 - one adapter, used twice
+        clip = here / raw["clip"]
+        backbone = train_backbone(
+            BackboneConfig.from_dict(stage_0), locks=locks, clip=clip, out=target / "backbones", progress=step
+        )
+        settings = TrainConfig.from_dict(raw.get("train") or {})
+        run = train_run(settings, lock=here / raw["mixture"], backbone=backbone, clip=clip, out=target, progress=step)
+    if as_json:
+        emit({"run": str(run), "backbone": str(backbone), **json.loads((run / "config.json").read_bytes())})
+    else:
+        click.echo(str(run))
+
+
+@cuvee.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--on", "locks", multiple=True, required=True, help="TASK=LOCK: a held-out mixture lock and its task.")
+@click.option(
+    "--backbone", type=click.Path(path_type=Path), required=True, help="The backbone that the run started from."
+)
+@click.option(
+    "--clip", type=click.Path(path_type=Path), required=True, help="The CLIP whose image tower it looks through."
+)
+@JSON
+def evaluate(run: Path, locks: Sequence[str], backbone: Path, clip: Path, as_json: bool) -> None:
+    """Evaluate the trained RUN on held-out mixtures: answer loss, and the usual score of each task.
+
+    \b
+    cuvee evaluate runs/5f0c --on vqa=heldout/vqa.lock.json --backbone runs/backbones/91ab --clip models/dfn
+    """
+    from trainer.evaluate import evaluate_run, summary
+
+    named = dict(lock.partition("=")[::2] for lock in locks)
+    with bars() as progress:
+        found = evaluate_run(
+            run, {task: Path(path) for task, path in named.items()}, backbone=backbone, clip=clip,
+            features=run.parent.parent / "features", progress=lambda done, total, text: progress(text, done, total),
+        )  # fmt: skip
+    rows = summary(found)
+    emit(rows) if as_json else table(rows)
+
+
+@cuvee.command()
+@click.argument("experiment", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Where results go.  [default: STORE/runs]")
+@STORE
+@engine_options
+@JSON
+def validate(
+    experiment: Path,
+    out: Path | None,
+    store: Path,
+    engine: str,
+    workers: int | None,
+    ray_address: str | None,
+    as_json: bool,
+) -> None:
+    """Compare mixtures by training D, X and H on each of them from several seeds: EXPERIMENT says which and for how long.
+
+    Ends in a table of paired differences with intervals and an HTML report. Finished runs are kept: run it again to go on.
+
+    \b
+    cuvee validate experiment.yaml --workers 2
+    """
+    from trainer.validate import Experiment
+    from trainer.validate import validate as compare
+
+    spec = Experiment.from_dict(spec_of(experiment, ()), base=experiment.parent)
+    with opened(engine, workers, ray_address) as eng, bars() as progress:
+        found, folder = compare(
+            spec,
+            out=out or store / "runs",
+            map=eng.map,
+            progress=lambda done, total, text: progress(_stage(text), done, total),
+        )
+    if as_json:
+        emit(found)
+        return
+    show_comparison(found)
+    click.echo(f"\nreport   {folder / 'report.html'}")
+
+
+def _stage(text: str) -> str:
+    """One bar for the whole grid, whatever cell it speaks of."""
+    return "train D, X, H" if text.startswith("trained ") else text
+
+
+def show_comparison(found: Mapping[str, Any]) -> None:
+    """Print the differences over all tasks, per architecture."""
+    sizes = ", ".join(f"{name} {arm['samples']:,} samples" for name, arm in found["arms"].items())
+    seeds = len(found["settings"]["seeds"])
+    click.echo(f"{sizes}; {found['samples_seen']:,} samples seen by each run, {seeds} seeds, {found['selection']}")
+    rows = [
+        {"model": f"NVLM-{r['arch']}", "measure": "answer loss" if r["measure"] == "loss" else "task score",
+         r["left"]: r["left_mean"], r["right"]: r["right_mean"], "difference": f"{r['mean']:+.4f}",
+         "95 % interval": f"[{r['low']:+.4f}, {r['high']:+.4f}]", "p (Holm)": r["p_holm"], "verdict": verdict(r)}
+        for r in found["comparisons"] if r["task"] == "all"
+    ]  # fmt: skip
+    table(rows)
+
+
+def verdict(row: Mapping[str, Any]) -> str:
+    """Say which arm is better, or that it was not shown."""
+    if not row["clear"]:
+        return "not shown"
+    return f"{row['left'] if (row['mean'] < 0) == (row['measure'] == 'loss') else row['right']} better"
+
+
+# -- the whole road ----------------------------------------------------------------------------------------------------
+
+DEMO_SIZE = 3000
+DEMO_EXPERIMENT: dict[str, Any] = {
+    "seeds": [1, 2, 3],
+    "samples": 2048,
+    "stage_1": 0.25,
+    "train": {"batch": 16},
+    "backbone": {
+        "samples": 2000,
+        "threads": 2,
+        "model": {"d": 96, "layers": 4, "heads": 4, "kv_heads": 2, "ffn": 256, "projector_ffn": 192},
+    },
+}
+DEMO_TASKS = {
+    "caption": ["scenes"], "vqa": ["questions"], "chart": ["charts"], "ocr": ["documents"], "math": ["math", "math_images"],
+    "text": ["text"],
+}  # fmt: skip
+
+
+@cuvee.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo-out"), show_default=True,
+              help="Where all of it goes; what is there already is not done again.")  # fmt: skip
+@click.option(
+    "--size", type=click.IntRange(200), default=DEMO_SIZE, show_default=True, help="Training samples to plant."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the planted corpus.")
+@engine_options
+def demo(out: Path, size: int, seed: int, engine: str, workers: int | None, ray_address: str | None) -> None:
+    """Show all of it on a planted corpus: raw data in, a validated mixture out, in some minutes on two cores.
+
+    Plants a corpus with labelled defects, curates it, says what was caught, locks the curated and the raw mixture, trains
+    NVLM-D, -X and -H on both from three seeds, and compares them. OUT/demo.json holds every printed figure.
+
+    \b
+    cuvee demo
+    cuvee demo --out trial --size 1000
+    """
+    import dataclasses
+    import time
+    from importlib import resources
+
+    import pyarrow.parquet as pq
+
+    from catalog.files import write_json
+    from catalog.store import Store
+    from curate import prepare
+    from curate import recipe as recipes
+    from curate.run import run as run_recipe
+    from curate.synth import truth
+    from curate.synth.make import make
+    from mixtures import lock as locks
+    from mixtures import spec as specs
+    from trainer.validate import Experiment
+    from trainer.validate import validate as compare
+
+    started = time.monotonic()
+    data, store = out / "planted", Store(out / "store")
+    with opened(engine, workers, ray_address) as eng, bars() as progress:
+        if not (data / "truth" / "summary.json").exists():
+            step = lambda done, total: progress("plant a corpus", done, total)  # noqa: E731
+            make(data, size=size, seed=seed, workers=workers or os.cpu_count() or 1, progress=step)
+        planted = json.loads((data / "truth" / "summary.json").read_bytes())
+        if (planted["size"], planted["seed"]) != (size, seed):
+            msg = f"`{out}` holds a corpus of size {planted['size']} and seed {planted['seed']}"
+            raise UserError(msg, hint="name another folder with `--out`", usage=True)
+        with resources.as_file(resources.files("curate.recipes") / "demo.yaml") as path:
+            spec = recipes.read(path)
+        curation = curated(spec, store, eng, data, progress)
+        raw = dataclasses.replace(spec, name="demo-raw", stages=(), models=())
+        heldout = dataclasses.replace(raw, name="demo-heldout", role="eval")
+        for other in (raw, heldout):
+            run_recipe(other, store, engine=eng, data=data, progress=lambda *_: None)
+        sources = {s.name: store.source(s.name) for s in spec.sources}
+        clip = prepare.model_dir(store, spec.models[0], sources[spec.models[0].source])
+
+        def mixture(name: str, dataset: str, **source: Any) -> Path:
+            budget = {"samples": DEMO_EXPERIMENT["samples"]} if not source else {"epochs": 1}
+            wish = {"name": name, "budget": budget, "sources": [{"ref": dataset, "name": "all", **source}]}
+            return locks.lock(specs.parse(wish), store)
+
+        arms = {"curated": mixture("demo-curated", curation["dataset"]), "raw": mixture("demo-raw", "demo-raw")}
+        held = {
+            task: mixture(f"demo-heldout-{task}", "demo-heldout", source=[f"heldout_{n}" for n in names])
+            for task, names in DEMO_TASKS.items()
+        }
+        # Stage 0 reads the raw arm's text: if its noise favours an arm, then the raw one.
+        experiment = Experiment.from_dict({**DEMO_EXPERIMENT, "arms": arms, "eval": held, "clip": clip,
+                                           "backbone_locks": [arms["raw"]]})  # fmt: skip
+        found, folder = compare(
+            experiment, out=store.root / "runs", map=eng.map, progress=lambda d, t, text: progress(_stage(text), d, t)
+        )
+    defects = truth.of_dataset(
+        store, store.dataset(curation["dataset"]), pq.read_table(data / "truth" / "truth.parquet")
+    )
+    ids = {name: json.loads(path.read_bytes())["id"] for name, path in arms.items()}
+    result = {
+        "size": size, "seed": seed, "planted": planted, "defects": defects, "curation": curation, "mixtures": ids,
+        "locks": {name: str(path) for name, path in arms.items()}, "validation": found,
+        "report": curation["report"], "validation_report": str(folder / "report.html"),
+        "seconds": round(time.monotonic() - started, 1),
+    }  # fmt: skip
+    write_json(out / "demo.json", _finite(json.loads(json.dumps(result, default=str))))
+    show_demo(result, out)
+
+
+def show_demo(result: Mapping[str, Any], out: Path) -> None:
+    """Print what the demo found."""
+    click.echo("Planted defects, and what became of them\n")
+    keys = ("defect", "planted", "caught", "recall", "dropped", "wrongly_dropped", "precision")
+    rows = [{k: d[k] for k in keys} for d in result["defects"]]
+    for row in rows:
+        for key in ("recall", "precision"):
+            row[key] = None if row[key] is None else f"{row[key]:.3f}"
+    table(rows)
+    click.echo()
+    counts = result["curation"]["counts"]
+    parts = " + ".join(f"{counts[k]:,} {k}" for k in ("kept", "dropped", "rejected"))
+    click.echo(f"{counts['rows']:,} in = {parts}\n")
+    for name, id_ in result["mixtures"].items():
+        click.echo(f"mixture {name:<8} {id_}")
+    click.echo("\nIs the curated mixture better? Difference = curated - raw; lower loss and higher score are better\n")
+    show_comparison(result["validation"])
+    dataset = result["curation"]["dataset"]
+    click.echo(f"\ncuration report    {result['report']}\nvalidation report  {result['validation_report']}")
+    click.echo(f"all figures        {out / 'demo.json'}\n{result['seconds']:,.0f} seconds")
+    store = out / "store"
+    click.echo(f"""
+What to try next
+  cuvee why scenes/records.jsonl:2 --dataset {dataset} --store {store}
+  cuvee what-if {dataset} --set blur.min=100 --store {store}
+  cuvee mix show demo-curated --store {store}
+  cuvee serve --store {store}""")
+
+
 # -- catalog -----------------------------------------------------------------------------------------------------------
 
 
@@ -625,8 +920,10 @@ def catalog_ls(kind: str | None, store: Path, as_json: bool) -> None:
     from catalog import index
     from catalog.store import Store
 
-    with index.opened(Store(store)) as found:
-        rows = found.ls(kind)
+    found = index.open_index(Store(store))
+    for note in found.notes:
+        say(f"note: {note}")
+    rows = found.ls(kind)
     emit(rows) if as_json else table(rows)
 
 
@@ -644,8 +941,7 @@ def catalog_show(ref: str, store: Path, as_json: bool) -> None:
     from catalog import index
     from catalog.store import Store
 
-    with index.opened(Store(store)) as found:
-        out = found.show(ref)
+    out = index.open_index(Store(store)).show(ref)
     if as_json:
         emit(out)
         return
@@ -661,8 +957,10 @@ def catalog_rebuild(store: Path) -> None:
     from catalog import index
     from catalog.store import Store
 
-    with index.rebuild(Store(store)) as found:
-        click.echo(f"{len(found.ls(None))} entries")
+    found = index.rebuild(Store(store))
+    for note in found.notes:
+        say(f"note: {note}")
+    click.echo(f"{len(found.ls()):,} records indexed")
 
 
 @cuvee.command()

@@ -280,7 +280,7 @@ def _recluster(ledger: Ledger, rules: Sequence[Rule], ids: pl.Series, keep: np.n
 def _compare(
     rules: Sequence[Rule], changes: Mapping[str, Any], source: pl.Series, before: np.ndarray, after: np.ndarray
 ) -> dict[str, Any]:
-    was, now = before.all(axis=0), after.all(axis=0)
+    was, now = np.logical_and.reduce(before, axis=0), np.logical_and.reduce(after, axis=0)
     stages = [
         {
             "rule": r.key,

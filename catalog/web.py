@@ -26,7 +26,7 @@ HEADERS = {
 
 def server(store: Store, *, host: str, port: int) -> ThreadingHTTPServer:
     """Return a server bound to `host:port` (port 0: any); raise `UserError` when the port is taken."""
-    handler = type("Handler", (_Handler,), {"store": store})
+    handler = type("Handler", (_Handler,), {"store": store, "host": host})
     try:
         return _Server((host, port), handler)
     except OSError as e:
@@ -41,12 +41,13 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     store: Store
+    host: str
 
     def do_GET(self) -> None:
         """Answer with a page, its JSON twin or a report."""
         # A page on another site can make a browser ask us under its own name (DNS rebinding): only our names are served.
         name = (self.headers.get("Host") or "").rpartition(":")[0] or self.headers.get("Host") or ""
-        if name not in ("127.0.0.1", "localhost", "[::1]", str(self.server.server_name)):
+        if name not in ("127.0.0.1", "localhost", "[::1]", self.host):
             self._send(403, "text/plain", b"unknown host")
             return
         path = unquote(urlsplit(self.path).path).strip("/")

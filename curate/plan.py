@@ -20,7 +20,7 @@ def plan(recipe: Recipe, store: Store, *, data: Path) -> dict[str, Any]:
     resolved = (
         prepare.resolve(store, recipe, have, models, build=False) if ready else [(s, None) for s in recipe.stages]
     )
-    train = [have[s.name] for s in recipe.by_role("train") if s.name in have]
+    train = [have[s.name] for s in recipe.members if s.name in have]
     stages = []
     for spec, flt in resolved:
         shown = flt or base.load(spec.filter, {k: v for k, v in spec.params.items() if k != "model"})

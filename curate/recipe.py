@@ -1,7 +1,8 @@
 """A recipe: which sources, which models, which filters with which bounds. YAML in, frozen dataclasses out.
 
 name: demo
-shard_rows: 1000
+shard_rows: 1000                           # input rows per shard
+role: train                                # the default: sources of this role become the dataset version
 sources:
   - {name: scenes, format: table, path: scenes/records.jsonl, images: scenes, task: caption, fields: {...}}
   - {name: heldout, format: text, path: heldout/*.jsonl, role: eval, ...}     # never trained on; decontaminated against
@@ -66,7 +67,13 @@ class Recipe:
     stages: tuple[StageSpec, ...] = ()
     models: tuple[ModelSpec, ...] = ()
     shard_rows: int = 1000
+    role: str = "train"  # the sources of this role become the dataset version
     mixture: Mapping[str, Any] | None = None
+
+    @property
+    def members(self) -> tuple[SourceSpec, ...]:
+        """The sources whose samples are judged and become the dataset version."""
+        return self.by_role(self.role)
 
     def by_role(self, role: str) -> tuple[SourceSpec, ...]:
         """Return the sources of one role."""
@@ -90,7 +97,7 @@ def read(path: Path) -> Recipe:
 def parse(raw: Any, where: str) -> Recipe:
     """Return the recipe that a YAML value describes."""
     _mapping(raw, where)
-    unknown_keys(raw, ("name", "shard_rows", "sources", "models", "stages", "mixture"), where)
+    unknown_keys(raw, ("name", "shard_rows", "role", "sources", "models", "stages", "mixture"), where)
     for key in ("name", "sources"):
         if not raw.get(key):
             msg = f"{where} has no `{key}`"
@@ -112,11 +119,17 @@ def parse(raw: Any, where: str) -> Recipe:
     stages = tuple(_stage(s, sources, models, where) for s in _list(raw.get("stages") or [], f"`stages` of {where}"))
     _unique([s.filter for s in stages], f"stages of {where}")
     recipe = Recipe(
-        name=raw["name"], sources=sources, stages=stages, models=models, shard_rows=rows, mixture=raw.get("mixture")
+        name=raw["name"],
+        sources=sources,
+        stages=stages,
+        models=models,
+        shard_rows=rows,
+        role=raw.get("role", "train"),
+        mixture=raw.get("mixture"),
     )
     _check_prefer(recipe)
-    if not recipe.by_role("train"):
-        msg = f"{where} has no source with role `train`"
+    if not recipe.members:
+        msg = f"{where} has no source with role `{recipe.role}`"
         raise UserError(msg, usage=True)
     return recipe
 

@@ -48,7 +48,7 @@ def run(recipe: Recipe, store: Store, *, engine: Engine, data: Path, progress: P
     sources = ingest_all(recipe, store, engine=engine, data=data, progress=progress)
     models = prepare.fit_models(store, recipe, sources, progress)
     stages = [(s, f) for s, f in prepare.resolve(store, recipe, sources, models, build=True, progress=progress) if f]
-    train = [sources[s.name] for s in recipe.by_role("train")]
+    train = [sources[s.name] for s in recipe.members]
     work = score(store, stages, train, engine=engine, progress=progress)
     dataset = decide(recipe, store, stages, sources, progress=progress, volatile=_volatile(engine, started))
     return Result(dataset=dataset, work=work)
@@ -116,7 +116,7 @@ def decide(
     volatile: Mapping[str, Any],
 ) -> DatasetVersion:
     """Judge stored scores and write the dataset version; memory holds one chunk, the clusters and the cutoffs."""
-    train = [sources[s.name] for s in recipe.by_role("train")]
+    train = [sources[s.name] for s in recipe.members]
     every = [rule for stage, flt in stages for rule in rules(stage, flt)]
     ordered = [r for r in every if not r.cluster] + [r for r in every if r.cluster]
     filters = {flt.name: flt for _, flt in stages}
@@ -295,7 +295,7 @@ def _record(
     content: Sequence[tuple[str, str]],
     volatile: Mapping[str, Any],
 ) -> DatasetVersion:
-    train = [sources[s.name] for s in recipe.by_role("train")]
+    train = [sources[s.name] for s in recipe.members]
     rows, samples = sum(s.rows for s in train), sum(s.samples for s in train)
     counts = {
         "rows": rows,

@@ -223,9 +223,14 @@ def repetition(rng: random.Random) -> str:
 
 
 def broken_latex(text: str, rng: random.Random) -> str:
-    r"""Return the text with one delimiter missing: a brace, a dollar sign, an `\end` or a `\right`."""
-    choices = [r"\end{aligned}", r"\right)", "}", "{", "$"]
-    mark = rng.choice([c for c in choices if c in text])
+    r"""Return the text with one delimiter missing: an `\end`, a `\right` or a brace; or, having none, a brace too many.
+
+    `$67 - 17 = 50` without its second dollar may as well be a price: nobody could tell, so its braces are opened instead.
+    """
+    found = [c for c in (r"\end{aligned}", r"\right)", "}", "{") if c in text]
+    if not found:
+        return text.replace("$", "${", 1)
+    mark = rng.choice(found)
     places = [m.start() for m in re.finditer(re.escape(mark), text)]
     at = rng.choice(places)
     return text[:at] + text[at + len(mark) :]

@@ -11,7 +11,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from catalog.store import DatasetVersion, Store
 from curate.synth.defects import DUPLICATES
 
 TRUTH = pa.schema(
@@ -25,6 +27,30 @@ TRUTH = pa.schema(
 )
 
 CLEAN = "clean"
+
+STAGES: Mapping[str, tuple[str, ...]] = {
+    "exact_duplicate": ("dedup_exact", "dedup_minhash", "dedup_phash"),
+    "duplicate_reencoded": ("dedup_phash",),
+    "duplicate_resized": ("dedup_phash",),
+    "duplicate_cropped": ("dedup_phash",),
+    "duplicate_brightness": ("dedup_phash",),
+    "duplicate_caption_edited": ("dedup_phash",),
+    "near_duplicate_text": ("dedup_minhash",),
+    "leak_text": ("decontaminate_text",),
+    "leak_image": ("decontaminate_image",),
+    "mismatched_caption": ("clip_score",),
+    "boilerplate_alt": ("caption_rules",),
+    "blank_image": ("image_entropy",),
+    "tiny_image": ("image_size",),
+    "blurred_image": ("blur",),
+    "banner_image": ("aspect_ratio",),
+    "wrong_answer": ("arithmetic_check",),
+    "broken_latex": ("latex_balance",),
+    "ocr_noise": ("ocr_confidence", "ocr_coverage"),
+    "gibberish": ("gibberish",),
+    "repetition": ("gopher_repetition",),
+}
+"""The stages that are there to catch a kind; their wrong drops count against its precision. Ingest rejects corrupt files."""
 
 
 def score(
@@ -92,3 +118,19 @@ def score(
         }
     )  # fmt: skip
     return out
+
+
+def of_dataset(store: Store, dataset: DatasetVersion, truth: pa.Table) -> list[dict[str, Any]]:
+    """Return `score` for a dataset version of the planted corpus: kept, rejected and dropping stages come from its ledger."""
+    kept: set[str] = set()
+    gone: set[str] = set()
+    by: dict[str, set[str]] = {}
+    for source in dataset.sources:
+        kept.update(store.kept(dataset, source["name"])["id"].to_pylist())
+        verdicts = store.verdicts(dataset, source["name"])
+        dropped = verdicts.filter(pc.invert(verdicts["keep"])).select(["id", "stage"])
+        for id_, stage in zip(dropped["id"].to_pylist(), dropped["stage"].to_pylist(), strict=True):
+            by.setdefault(id_, set()).add(stage)
+        for table in store.rejects(store.source(f"{source['name']}@{source['digest']}")):
+            gone.update(f"{source['name']}/{locator}" for locator in table["locator"].to_pylist())
+    return score(truth, kept, gone, dropped_by=by, stages=STAGES)
