@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from catalog.console import Step, bars, cell, emit, finite, say, table
 from catalog.errors import UserError
 
 STORE = click.option(
@@ -47,99 +48,6 @@ def opened(name: str, workers: int | None, address: str | None) -> Iterator[Any]
         yield engine
     finally:
         engine.close()
-
-
-@contextlib.contextmanager
-def bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Show one progress bar per label on standard error, with rate and time left; plain lines where it is no terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _lines()
-        return
-    columns = (
-        TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console) as progress:
-        tasks: dict[str, Any] = {}
-
-        def step(label: str, done: int, total: int) -> None:
-            if label not in tasks:
-                tasks[label] = progress.add_task(label, total=max(total, 1), rate="")
-            speed = next(t.speed for t in progress.tasks if t.id == tasks[label])
-            shown = done if total else 1
-            progress.update(tasks[label], completed=shown, total=max(total, 1), rate=f"{speed:,.1f}/s" if speed else "")
-
-        yield step
-
-
-def _lines() -> Callable[[str, int, int], None]:
-    last: dict[str, int] = {}
-
-    def step(label: str, done: int, total: int) -> None:
-        tenth = 10 * done // max(total, 1)
-        if last.get(label) != tenth or done == total:
-            if last.get(label) is None or tenth == 10:
-                click.echo(f"{label}: {done:,}/{total:,}", err=True)
-            last[label] = tenth
-
-    return step
-
-
-def say(text: str) -> None:
-    """Print a line for people, to standard error."""
-    click.echo(text, err=True)
-
-
-def emit(value: Any) -> None:
-    """Print JSON to standard output."""
-    click.echo(json.dumps(_finite(value), indent=2, ensure_ascii=False, default=str, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN, and null means "does not apply": a score that could not be computed is the string "NaN"."""
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return str(value).replace("nan", "NaN")
-    if isinstance(value, Mapping):
-        return {k: _finite(v) for k, v in value.items()}
-    return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
-    """Print rows as an aligned table to standard output."""
-    if not rows:
-        say("nothing there")
-        return
-    columns = list(columns or rows[0])
-    cells = [[_cell(r.get(c)) for c in columns] for r in rows]
-    widths = [max(len(c), *(len(row[i]) for row in cells)) for i, c in enumerate(columns)]
-    right = [all(isinstance(r.get(c), int | float | None) for r in rows) for c in columns]
-    for row in [list(columns), *cells]:
-        parts = [v.rjust(w) if r else v.ljust(w) for v, w, r in zip(row, widths, right, strict=True)]
-        click.echo("  ".join(parts).rstrip())
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    # Text from data may carry control characters that steer a terminal.
-    return "".join(ch if ch.isprintable() else "\N{REPLACEMENT CHARACTER}" for ch in str(value))
 
 
 class Group(click.Group):
@@ -314,9 +222,7 @@ def run(
     say(f"next: cuvee what-if {out['dataset']} --set ...   cuvee why ID   cuvee mix lock mixture.yaml")
 
 
-def curated(
-    spec: Any, store: Any, engine: Any, data: Path, progress: Callable[[str, int, int], None]
-) -> dict[str, Any]:
+def curated(spec: Any, store: Any, engine: Any, data: Path, progress: Step) -> dict[str, Any]:
     """Run a recipe, write its report and lock its mixture; return their names and the funnel."""
     from catalog.ledger import Ledger, funnel
     from curate import report
@@ -382,7 +288,7 @@ def why(id_: str, dataset: str | None, store: Path, as_json: bool) -> None:
     if as_json:
         emit(out)
         return
-    click.echo(f"{_cell(out['id'])}: {out['outcome']} in {out['dataset']}")
+    click.echo(f"{cell(out['id'])}: {out['outcome']} in {out['dataset']}")
     if "reject" in out:
         table([out["reject"]], ["code", "message"])
         return
@@ -535,7 +441,7 @@ def _show_mixture(path: Path) -> None:
 
     out = shows.show(path)
     click.echo(f"{out['name']} {out['version']}  {out['id']}")
-    budget = ", ".join(f"{_cell(v)} {k}" for k, v in out["budget"].items())
+    budget = ", ".join(f"{cell(v)} {k}" for k, v in out["budget"].items())
     click.echo(f"budget: {budget}; weights count {out['unit']}\n")
     keys = ("name", "dataset", "available", "samples", "tokens", "images", "share_ppm", "epochs_milli", "capped_by")
     rows = [{k: c.get(k) for k in keys} for c in out["components"]]
@@ -865,7 +771,7 @@ def demo(out: Path, size: int, seed: int, engine: str, workers: int | None, ray_
         "report": curation["report"], "validation_report": str(folder / "report.html"),
         "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip
-    write_json(out / "demo.json", _finite(json.loads(json.dumps(result, default=str))))
+    write_json(out / "demo.json", finite(json.loads(json.dumps(result, default=str))))
     show_demo(result, out)
 
 

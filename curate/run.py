@@ -129,6 +129,7 @@ def decide(
     kept: dict[str, int] = {s.name: 0 for s in train}
     content: list[tuple[str, str]] = []
     hits = {r.stage: 0 for r in ordered}
+    judged = 0
     for chunk in _chunks(store, filters, train):
         verdicts = _verdicts(chunk, ordered, cuts, alive, ranked)
         ids = chunk.heads["id"]
@@ -142,7 +143,8 @@ def decide(
         content += list(zip(rows["id"].to_list(), rows["digest"].to_list(), strict=True))
         for rule, v in zip(ordered, verdicts, strict=True):
             hits[rule.stage] += int((~v["keep"]).sum())
-        progress("judge", sum(kept.values()), sum(s.samples for s in train))
+        judged += chunk.heads.height
+        progress("judge", judged, sum(s.samples for s in train))
     dataset = _record(recipe, store, stages, ordered, sources, kept, hits, digest.hexdigest(), content, volatile)
     store.save_dataset(dataset, work)
     publish(work, store.dataset_dir(dataset.name, dataset.version))
