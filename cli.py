@@ -562,7 +562,7 @@ def train(config: Path, out: Path | None, store: Path, as_json: bool) -> None:
     stage_0 = dict(raw.get("backbone") or {})
     locks = [here / p for p in stage_0.pop("locks", [raw["mixture"]])]
     with bars() as progress:
-        step = lambda done, total, text: progress(text, done, total)  # noqa: E731 - one adapter, used twice
+        step = lambda done, total, text: progress(_stage(text), done, total)  # noqa: E731 - one adapter, used twice
         clip = here / raw["clip"]
         backbone = train_backbone(
             BackboneConfig.from_dict(stage_0), locks=locks, clip=clip, out=target / "backbones", progress=step
@@ -597,7 +597,7 @@ def evaluate(run: Path, locks: Sequence[str], backbone: Path, clip: Path, as_jso
     with bars() as progress:
         found = evaluate_run(
             run, {task: Path(path) for task, path in named.items()}, backbone=backbone, clip=clip,
-            features=run.parent.parent / "features", progress=lambda done, total, text: progress(text, done, total),
+            features=run.parent.parent / "features", progress=lambda done, total, text: progress(_stage(text), done, total),
         )  # fmt: skip
     rows = summary(found)
     emit(rows) if as_json else table(rows)
@@ -644,8 +644,8 @@ def validate(
 
 
 def _stage(text: str) -> str:
-    """One bar for the whole grid, whatever cell it speaks of."""
-    return "train D, X, H" if text.startswith("trained ") else text
+    """Return a label that stays while the loss in the text changes: one bar per stage, and one for the whole grid."""
+    return "train D, X, H" if text.startswith("trained ") else text.partition(",")[0]
 
 
 def show_comparison(found: Mapping[str, Any]) -> None:
@@ -937,7 +937,7 @@ def main() -> None:
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
         say("interrupted: what was finished is kept, the same command goes on from there")
-        sys.exit(130)
+        sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

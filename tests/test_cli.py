@@ -1,9 +1,11 @@
 import json
 import os
+import random
+import signal
 import socket
-import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,18 +99,68 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_store_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text('{"text": "hello"}\n')
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("name: x\nsources: [{name: a, format: text, path: a.jsonl, fields: {text: text}}]\n")
-    store = tmp_path / "store"
-    store.mkdir()
-    store.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    done = cuvee("run", recipe, "--store", store)
-    assert done.returncode == 1
-    assert "cannot write" in done.stderr
+def corpus(folder: Path, *, samples: int = 3000) -> Path:
+    words = ["a", "b", "c", "d", "e", "f", "g", "h"]
+    lines = (json.dumps({"text": " ".join(random.Random(i).choices(words, k=30)) + f" {i}"}) for i in range(samples))
+    (folder / "a.jsonl").write_text("\n".join(lines))
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(
+        "name: x\nshard_rows: 50\nsources: [{name: a, format: text, path: a.jsonl, fields: {text: text}}]\n"
+        "stages: [gopher_repetition, gibberish, dedup_exact, dedup_minhash]\n"
+    )
+    return recipe
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of half a megabyte; only root may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("may not mount a file system")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def one_line(done: subprocess.CompletedProcess[str], expected: str) -> None:
+    assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1
+    assert expected in errors[0]
+
+
+def test_a_full_disk_is_one_line_and_the_store_stays_valid(small_disk: Path, tmp_path: Path) -> None:
+    recipe = corpus(tmp_path)
+    done = cuvee("run", recipe, "--store", small_disk, "--workers", "1")
+    one_line(done, "disk full while writing")
+    assert "run the same command again" in done.stderr
+    assert not list(small_disk.rglob(".tmp-*")), "nothing half-written"
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    again = cuvee("run", recipe, "--store", small_disk, "--workers", "1", "--json")
+    clean = cuvee("run", recipe, "--store", tmp_path / "clean", "--workers", "1", "--json")
+    assert json.loads(again.stdout)["digest"] == json.loads(clean.stdout)["digest"]
+
+
+def test_a_read_only_store_is_one_line(small_disk: Path, tmp_path: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    one_line(cuvee("run", corpus(tmp_path, samples=10), "--store", small_disk), "cannot write")
+
+
+def test_ctrl_c_is_one_line_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    recipe, store = corpus(tmp_path), tmp_path / "store"
+    command = [sys.executable, "-m", "cli", "run", str(recipe), "--store", str(store), "--workers", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not any(store.glob("scores/*/*/0*.parquet")):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert err.splitlines()[-1].startswith("interrupted: what was finished is kept")
+    assert "Traceback" not in err
+    again = cuvee("run", recipe, "--store", store, "--workers", "1", "--json")
+    assert json.loads(again.stdout)["work"]["score_files_cached"] > 0
 
 
 def test_doctor_finds_our_six_packages() -> None:
