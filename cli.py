@@ -230,6 +230,13 @@ def curated(spec: Any, store: Any, engine: Any, data: Path, progress: Step) -> d
     from mixtures import lock as locks
     from mixtures import spec as specs
 
+    wanted = None
+    if spec.mixture is not None:  # read first: a wrong key should not wait for hours of scoring
+        import yaml
+
+        # Through YAML text, because a mixture spec reads its numbers as the decimals that are written.
+        text = yaml.safe_dump(dict(spec.mixture), sort_keys=False)
+        wanted = specs.parse(text, where=f"mixture of recipe `{spec.name}`")
     result = run_recipe(spec, store, engine=engine, data=data, progress=progress)
     dataset = result.dataset
     folder = store.dataset_dir(dataset.name, dataset.version)
@@ -238,13 +245,7 @@ def curated(spec: Any, store: Any, engine: Any, data: Path, progress: Step) -> d
         progress("report", 0, 1)
         report.write(store, dataset, page)
         progress("report", 1, 1)
-    mixture = None
-    if spec.mixture is not None:
-        import yaml
-
-        # Through YAML text, because a mixture spec reads its numbers as the decimals that are written.
-        text = yaml.safe_dump(dict(spec.mixture), sort_keys=False)
-        mixture = locks.lock(specs.parse(text, where=f"mixture of recipe `{spec.name}`"), store)
+    mixture = locks.lock(wanted, store) if wanted else None
     ledger = Ledger(store, dataset)
     return {
         "dataset": dataset.ref,
