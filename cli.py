@@ -513,26 +513,17 @@ def mix_verify(mixture: str, full: bool, order: bool, store: Path, as_json: bool
 # -- training ----------------------------------------------------------------------------------------------------------
 
 
-def spec_of(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    """Read a YAML mapping and refuse unknown keys."""
-    import yaml
+def spec_of(path: Path, what: str, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a YAML mapping and refuse keys other than `keys`, if any are given."""
+    from catalog.errors import unknown_keys
+    from catalog.files import read_yaml
 
-    from catalog.errors import nearest, unknown_keys
-
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        near = nearest(path.name, [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else [])
-        msg = f"no such file: `{path}`{near}"
-        raise UserError(msg, usage=True) from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as e:
-        msg = f"cannot read `{path}`: {' '.join(str(e).split())}"
-        raise UserError(msg, usage=True) from None
+    raw = read_yaml(path, what)
     if not isinstance(raw, dict):
-        msg = f"`{path}` must be a mapping of names to values"
+        msg = f"{what} `{path}` must be a mapping of names to values"
         raise UserError(msg, usage=True)
     if keys:
-        unknown_keys(raw, keys, f"`{path}`")
+        unknown_keys(raw, keys, f"{what} `{path}`")
     return raw
 
 
@@ -554,7 +545,7 @@ def train(config: Path, out: Path | None, store: Path, as_json: bool) -> None:
     from trainer.train import TrainConfig
     from trainer.train import train as train_run
 
-    raw = spec_of(config, ("mixture", "clip", "backbone", "train"))
+    raw = spec_of(config, "train config", ("mixture", "clip", "backbone", "train"))
     for key in ("mixture", "clip"):
         if key not in raw:
             msg = f"`{config}` has no `{key}`"
@@ -629,7 +620,7 @@ def validate(
     from trainer.validate import Experiment
     from trainer.validate import validate as compare
 
-    spec = Experiment.from_dict(spec_of(experiment, ()), base=experiment.parent)
+    spec = Experiment.from_dict(spec_of(experiment, "experiment"), base=experiment.parent)
     with opened(engine, workers, ray_address) as eng, bars() as progress:
         found, folder = compare(
             spec,

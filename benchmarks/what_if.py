@@ -22,9 +22,9 @@ from catalog.schema import REJECT, SAMPLE
 from catalog.shards import write_table
 from catalog.store import SourceVersion, Store
 from curate.clusters import FOUND, _path
+from curate.decide import decide
 from curate.ingest import SourceSpec
 from curate.recipe import Recipe, StageSpec, rules
-from curate.run import decide
 from filters import base
 
 STAGES = ("image_size", "aspect_ratio", "image_entropy", "blur", "gopher_quality", "gopher_repetition", "dedup_minhash")

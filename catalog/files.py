@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from catalog.errors import UserError
+from catalog.errors import UserError, nearest
 
 _PREFIX = ".tmp-"
 
@@ -82,6 +82,21 @@ def read_json(path: Path) -> Any:
     except (ValueError, OSError) as e:
         msg = f"cannot read `{path}`: {e}"
         raise UserError(msg) from None
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """Return the YAML value in `path`; raise `UserError` (wrong use) that names `what` was read and the nearest file."""
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = nearest(path.name, [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else [])
+        msg = f"no {what} at `{path}`{near}"
+        raise UserError(msg, usage=True) from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as e:
+        msg = f"cannot read {what} `{path}`: {' '.join(str(e).split())}"
+        raise UserError(msg, usage=True) from None
 
 
 def publish(staging: Path, target: Path) -> None:

@@ -30,7 +30,7 @@ class SourceVersion:
     """One ingested source. `volatile` (times, paths, tool version) is not part of its identity."""
 
     name: str
-    digest: str  # ids, contents and labels of all samples, places and codes of all rejects, role, licence; not the cut into shards
+    digest: str  # ids, contents, labels of samples, places and codes of rejects, role, licence; not the cut into shards
     layout: str  # sha256 over (name, bytes, sha256) of all shard files
     role: str  # train | eval
     license: str

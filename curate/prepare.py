@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -49,16 +48,8 @@ def model_dir(store: Store, spec: ModelSpec, source: SourceVersion) -> Path:
     from curate import fit_clip
 
     config = dataclasses.asdict(fit_clip.config(spec.config))
-    key = fingerprint({"fit": spec.fit, "on": source.digest, "config": _plain(config), "version": fit_clip.VERSION})
+    key = fingerprint({"fit": spec.fit, "on": source.digest, "config": base.plain(config), "version": fit_clip.VERSION})
     return store.root / "models" / f"{spec.name}@{key}"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def fit_models(

@@ -27,9 +27,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from catalog.errors import UserError, nearest, unknown_keys
+from catalog.files import read_yaml
 from catalog.judge import Rule, bound_fields
 from curate.ingest import SourceSpec
 from filters import base
@@ -82,16 +81,7 @@ class Recipe:
 
 def read(path: Path) -> Recipe:
     """Read a recipe file; raise `UserError` with the nearest valid name for anything unknown."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        near = nearest(path.name, [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else [])
-        msg = f"no recipe at `{path}`{near}"
-        raise UserError(msg, usage=True) from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as e:
-        msg = f"cannot read recipe `{path}`: {' '.join(str(e).split())}"
-        raise UserError(msg, usage=True) from None
-    return parse(raw, f"recipe `{path}`")
+    return parse(read_yaml(path, "recipe"), f"recipe `{path}`")
 
 
 def parse(raw: Any, where: str) -> Recipe:

@@ -80,7 +80,7 @@ class Filter:
         params = {
             k: path_digest(Path(v)) if k in PATH_PARAMETERS and v is not None else v for k, v in self.params.items()
         }
-        return fingerprint({"name": self.name, "version": self.version, "params": _plain(params)})
+        return fingerprint({"name": self.name, "version": self.version, "params": plain(params)})
 
     def score(self, batch: pa.RecordBatch, images: Any = None) -> pa.RecordBatch:
         """Return the scores of `batch`, checked: the declared columns and types, one row per sample."""
@@ -96,14 +96,14 @@ class Filter:
         return out
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return `value` with floats as their shortest decimal string: canonical JSON of floats is a trap across languages."""
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return value
 
 
