@@ -205,6 +205,35 @@ def batches(count: int, size: int) -> list[range]:
     return [range(first, min(first + size, count)) for first in range(0, count, size)]
 
 
+GROUP_COST = 128
+"""What another pass costs, in positions: launching a small model's kernels takes as long as computing about so many."""
+
+
+def groups(lengths: Sequence[int], most: int = 3) -> list[list[int]]:
+    """Return the samples of a batch in up to `most` groups of like lengths, such that the fewest positions are padding.
+
+    In X and H a caption has 45 positions and a text 150: padded to one length, two thirds of a batch of 16 would be padding.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
+    size = [lengths[i] for i in order]
+    # best[g][n]: (cost, where the last group begins) of the n shortest samples in g groups
+    best: list[dict[int, tuple[int, int]]] = [{0: (0, 0)}]
+    for _ in range(most):
+        last = best[-1]
+        best.append({
+            n: min((cost + (n - m) * size[n - 1] + GROUP_COST, m) for m, (cost, _) in last.items() if m < n)
+            for n in range(1, len(order) + 1) if any(m < n for m in last)
+        })  # fmt: skip
+    n = len(order)
+    g = min((g for g in range(1, most + 1) if n in best[g]), key=lambda g: best[g][n][0])
+    out = []
+    while g:
+        begin = best[g][n][1]
+        out.append(sorted(order[begin:n]))
+        n, g = begin, g - 1
+    return out
+
+
 # -- the loop ----------------------------------------------------------------------------------------------------------
 
 
@@ -318,19 +347,15 @@ class _Run:
                 if item.id not in known:
                     known[item.id] = encode(item, model.config, self.base.tokenizer, self.features,
                                             max_tiles=stage.max_tiles, max_length=c.max_length)  # fmt: skip
-            batch = collate([known[i.id] for i in chosen], [self._pixels(i, stage) for i in chosen])
             lr = rate(step, len(todo), high=stage.lr, low=stage.lr_min, warmup=c.warmup)
             for group in adam.param_groups:
                 group["lr"] = lr
-            _, loss = model(batch)
             adam.zero_grad(set_to_none=True)
-            if loss.requires_grad:  # stage 1, D: a batch of text alone reaches no projector
-                loss.backward()
+            value = self._backward(chosen, known, stage)
             norm = torch.nn.utils.clip_grad_norm_(trained, stage.clip)
             adam.step()
             done += len(chosen)
             if step % 10 == 0 or step + 1 == len(todo):
-                value = float(loss.detach())
                 if not math.isfinite(value):
                     msg = f"the loss of stage {stage.number} is {value} at step {step}"
                     raise UserError(msg, hint="lower `lr_1` or `lr_2`")
@@ -343,6 +368,23 @@ class _Run:
                 at = (number + 1, 0) if last else (number, step + 1)
                 self._save(adam if not last else None, parameters, names, at, spent)
         self.seconds += time.perf_counter() - began
+
+    def _backward(self, chosen: Sequence[Item], known: Mapping[str, Encoded], stage: Stage) -> float:
+        """Add the gradients of a batch's loss, group by group of like lengths, and return that loss: the sum over its trained
+        tokens divided by their number, however it is cut into groups.
+        """
+        total = max(1, sum(known[i.id].trained for i in chosen))
+        value = 0.0
+        for group in groups([known[i.id].length for i in chosen]):
+            mine = [chosen[k] for k in group]
+            share = sum(known[i.id].trained for i in mine) / total
+            if not share:
+                continue
+            _, loss = self.model(collate([known[i.id] for i in mine], [self._pixels(i, stage) for i in mine]))
+            if loss.requires_grad:  # stage 1, D: a group of text alone reaches no projector
+                (loss * share).backward()
+            value += share * float(loss.detach())
+        return value
 
     def _pixels(self, item: Item, stage: Stage) -> Tensor | None:
         if not item.images:

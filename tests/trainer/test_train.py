@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from catalog.errors import UserError
 from tests.trainer import planted
@@ -15,6 +17,7 @@ from trainer.train import (
     TrainConfig,
     first_position,
     fresh_model,
+    groups,
     load_backbone,
     load_model,
     metrics,
@@ -184,3 +187,17 @@ def test_stage_0_trains_the_tile_tags(ready: dict[str, Path]) -> None:
     ids = sorted({i for tag in base.tokenizer.tags for i in tag})
     moved = (base.weights[f"decoder.{name}"] - start[name])[ids].abs().amax(1)
     assert (moved > 1e-3).all()
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=24), st.integers(1, 4))
+@settings(deadline=None, max_examples=60)
+def test_groups_hold_every_sample_once_and_never_pad_more_than_one_group(lengths: list[int], most: int) -> None:
+    found = groups(lengths, most)
+    assert sorted(i for g in found for i in g) == list(range(len(lengths)))
+    assert len(found) <= most
+    padded = sum(len(g) * max(lengths[i] for i in g) for g in found)
+    assert padded <= len(lengths) * max(lengths)
+
+
+def test_a_text_among_captions_gets_a_group_of_its_own() -> None:
+    assert sorted(map(len, groups([45, 44, 46, 150] * 4))) == [4, 12]
