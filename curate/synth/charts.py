@@ -54,7 +54,13 @@ def question(rng: random.Random) -> Item:
         fields={"question": ask, "answer": answer, "title": c.title},
         text=f"{ask} {answer}",
         draw=functools.partial(drawer, c),
+        retell=functools.partial(_retell, c),
+        label="a line chart ." if c.style == "line" else "a bar chart .",
     )
+
+
+def _retell(c: Chart, rng: random.Random) -> str:
+    return " ".join(_ask(rng, c))
 
 
 def _ask(rng: random.Random, c: Chart) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """What is wrong with a planted sample: one function for what it says, one for what it shows, one for its bytes.
 
 `KINDS` lists every kind; `SHARES` how large a share of each source has it. Mismatches come from another kind of picture (a
-chart with the caption of a scene), one in ten of those among scenes from a scene that shares no colour: what a small
+chart with the question about a scene, a scene with the text of a receipt), one in twenty from a nearer one: what a small
 CLIP can see. There are no wrong answers to questions about pictures other than these: no filter here could find them.
 """
 
@@ -91,13 +91,21 @@ SHARES: dict[str, dict[str, float]] = {
 DONORS = {
     "scenes": ("charts", "documents", "math_images"),
     "questions": ("charts", "math_images"),
-    "charts": ("questions", "math_images"),
-    "documents": ("scenes", "questions", "charts"),
-    "math_images": ("questions", "charts"),
+    "charts": ("questions",),
+    "documents": ("scenes", "questions"),
+    "math_images": ("questions",),
 }
-"""Where the text of a mismatched sample comes from. No source gives text to its own kind but scenes, one time in ten."""
+"""Where the text of a mismatched sample comes from: a thing on paper gets what belongs to a scene, and the other way round."""
 
-SAME_KIND = 0.1
+NEAR = 0.05
+"""How often the donor is near: for a scene one that shares no colour, for paper another kind of paper (`NEAR_DONORS`)."""
+
+NEAR_DONORS = {
+    "scenes": ("scenes",),
+    "charts": ("math_images",),
+    "documents": ("charts",),
+    "math_images": ("charts",),
+}
 
 _BOILERPLATE = (
     "IMG_{n}.JPG", "DSC0{n}.jpg", "image", "photo", "picture {n}", "click to enlarge", "click here to enlarge the image",

@@ -51,7 +51,18 @@ def record(rng: random.Random, kind: str, layout: Layout) -> Item:
         fields={"text": text, "lines": lines, "kind": kind},
         text=" ".join(text.split()),
         draw=functools.partial(draw, layout, kind),
+        retell=functools.partial(_retell, [t for t, _, _ in layout.lines]),
+        label="a receipt ."
+        if kind == "receipt"
+        else "a page of text ."
+        if len(lines) > 2
+        else "a few words on paper .",
     )
+
+
+def _retell(lines: list[str], rng: random.Random) -> str:
+    """Return the text from some line on."""
+    return " ".join(" ".join(lines[rng.randrange(len(lines)) :]).split())
 
 
 def _crop(rng: random.Random) -> Layout:

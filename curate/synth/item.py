@@ -16,6 +16,8 @@ class Item:
     text: str = ""  # what the record says in one plain line, as a caption of its picture
     draw: Callable[[], Image.Image] | None = None  # None: text only
     extension: str = "jpg"
+    retell: Callable[[random.Random], str] | None = None  # something else that is true of the same picture
+    label: str = ""  # what sort of picture it is
     colors: frozenset[str] = frozenset()  # of the objects in a scene: tells scenes that have nothing in common
 
 

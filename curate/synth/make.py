@@ -42,6 +42,8 @@ SHARES = {
 """Per cent of the training samples."""
 
 TRUSTED = ("scenes", "questions", "charts", "documents", "math_images", "scenes", "documents", "charts", "questions")
+TRUSTED_SHARE = 0.25
+"""Trusted pictures, as a share of the training samples."""
 HELDOUT = ("scenes", "questions", "charts", "documents", "math", "math_images", "text")
 SMALLEST = 60
 _CHUNK = 16
@@ -177,7 +179,7 @@ def _heldout(size: int) -> list[Slot]:
 
 
 def _trusted(size: int) -> list[Slot]:
-    n = max(100, round(size * 0.09))
+    n = max(60, round(size * TRUSTED_SHARE))
     return [Slot(split="trusted", source=TRUSTED[i % len(TRUSTED)], index=i) for i in range(n)]
 
 
@@ -251,7 +253,10 @@ def build(slot: Slot, seed: int) -> Made:
         return Made(record=_defective(slot, item, seed, rng))
     image = item.draw() if item.draw else None
     data = _encoded(item, image, slot, seed)
-    fields = {"caption": item.text, "kind": slot.source} if slot.split == "trusted" else item.fields
+    fields = item.fields
+    if slot.split == "trusted" and item.retell:
+        texts = [item.text, item.retell(rng), item.label or item.retell(rng)]
+        fields = {"captions": list(dict.fromkeys(texts)), "kind": slot.source}
     look = (hashes.difference_hash(image), hashes.frequency_hash(image)) if image else None
     return Made(record=Record(fields=fields, image=data, extension=item.extension), look=look)
 
@@ -334,12 +339,12 @@ def _picture(kind: str, image: Any, rng: Any) -> Any:
 def _donor(slot: Slot, item: Item, seed: int) -> Item:
     """Return another sample whose text has nothing to do with this picture."""
     rng = stream(seed, "donor", slot.source, slot.index)
-    if slot.source == "scenes" and rng.random() < defects.SAME_KIND:
-        while True:
-            other = scenes.caption(rng)
-            if not other.colors & item.colors:
-                return other
-    return GENERATORS[rng.choice(defects.DONORS[slot.source])](rng)
+    near = rng.random() < defects.NEAR
+    donors = defects.NEAR_DONORS if near and slot.source in defects.NEAR_DONORS else defects.DONORS
+    while True:
+        other = GENERATORS[rng.choice(donors[slot.source])](rng)
+        if donors is defects.DONORS or not other.colors & item.colors:
+            return other
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------

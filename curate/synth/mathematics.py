@@ -269,6 +269,9 @@ def wrong_answer(rng: random.Random) -> Item:
     return record(p, (len(p.steps) - 1 if divided else rng.randrange(len(p.steps)), error))
 
 
+_TASKS = ("What is the result of the formula?", "Solve the formula.", "Write the formula with its result.")
+
+
 def formula(rng: random.Random) -> Item:
     """Return a rendered formula with the formula and its result as text."""
     kind = rng.randrange(6)
@@ -290,15 +293,21 @@ def formula(rng: random.Random) -> Item:
     else:
         a, b = rng.randint(2, 12), rng.randint(1, 40)
         left, value = rf"{a}^{{2}} + {b}", str(a * a + b)
-    ask = rng.choice(("What is the result of the formula?", "Solve the formula.", "Write the formula with its result."))
+    ask = rng.choice(_TASKS)
     answer = f"${left} = {value}$"
     seed = rng.getrandbits(64)
     return Item(
         fields={"question": ask, "answer": answer},
         text=f"{ask} {answer}",
         draw=functools.partial(draw_formula, left + " =", seed),
+        retell=functools.partial(_retell, answer),
+        label="a formula .",
         extension="png",
     )
+
+
+def _retell(answer: str, rng: random.Random) -> str:
+    return f"{rng.choice(_TASKS)} {answer}"
 
 
 @functools.lru_cache(maxsize=4096)

@@ -64,6 +64,7 @@ def caption(rng: random.Random) -> Item:
         fields={"caption": text},
         text=text,
         draw=functools.partial(draw, found, rng.getrandbits(64)),
+        retell=functools.partial(_retell, found),
         colors=frozenset(c for _, c, _ in found),
     )
 
@@ -76,8 +77,13 @@ def question(rng: random.Random) -> Item:
         fields={"question": ask, "answer": answer},
         text=f"{ask} {answer}",
         draw=functools.partial(draw, found, rng.getrandbits(64)),
+        retell=functools.partial(_retell, found),
         colors=frozenset(c for _, c, _ in found),
     )
+
+
+def _retell(found: tuple[Group, ...], rng: random.Random) -> str:
+    return describe(found) if rng.random() < 0.3 else " ".join(_ask(rng, found))
 
 
 def _ask(rng: random.Random, found: tuple[Group, ...]) -> tuple[str, str]:

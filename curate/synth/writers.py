@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from curate.synth.defects import corrupted_line
 
+ADDRESS = "https://pictures.example.org/"
 ROWS = 250  # records of one Parquet file or tar
 
 
@@ -54,16 +55,25 @@ def write(folder: Path, source: str, records: Sequence[Record]) -> None:
         names = _images(folder, "formula", records)
         rows = [{"image": n, **r.fields} for n, r in zip(names, records, strict=True)]
         pq.write_table(pa.Table.from_pylist(rows), folder / "records.parquet")
-    elif source in ("scenes", "trusted"):
-        names = _images(folder, "scene" if source == "scenes" else "trusted", records)
-        address = "https://pictures.example.org/"
-        _lines(
-            folder / "records.jsonl",
-            [{"image": n, **r.fields, "url": address + n} for n, r in zip(names, records, strict=True)],
-            records,
-        )
+    elif source == "trusted":
+        _trusted(folder, records)
+    elif source == "scenes":
+        names = _images(folder, "scene", records)
+        rows = [{"image": n, **r.fields, "url": ADDRESS + n} for n, r in zip(names, records, strict=True)]
+        _lines(folder / "records.jsonl", rows, records)
     else:
         _lines(folder / f"{source}.jsonl", [dict(r.fields) for r in records], records)
+
+
+def _trusted(folder: Path, records: Sequence[Record]) -> None:
+    """Write one line per picture and text."""
+    names = _images(folder, "trusted", records)
+    rows = [
+        {"image": n, "caption": caption, "kind": r.fields["kind"], "url": ADDRESS + n}
+        for n, r in zip(names, records, strict=True)
+        for caption in r.fields["captions"]
+    ]
+    _lines(folder / "records.jsonl", rows, [Record(fields=row) for row in rows])
 
 
 def _lines(path: Path, rows: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> None:

@@ -69,7 +69,7 @@ def test_scores_do_not_depend_on_where_batches_are_cut(model: Path) -> None:
         return [row for b in cuts for row in flt.score(b, Images.read(b, reader)).to_pylist()]
 
     assert scores(1) == scores(7) == scores(20)
-    assert all(0 <= s["clip_margin"] <= 1 and s["clip_score"] == round(s["clip_score"], 5) for s in scores(20))
+    assert all(abs(s["clip_margin"]) < 9 and s["clip_score"] == round(s["clip_score"], 5) for s in scores(20))
 
 
 def test_the_tower_is_a_plain_vit_of_open_clip(model: Path) -> None:

@@ -43,6 +43,36 @@ def test_is_the_mean_cosine_over_the_images(model: Path) -> None:
         load("clip_score", {"model": str(model), "over": "sum"}).score(batch, Images.read(batch, reader))
 
 
+def test_text_all_counts_the_question_but_not_the_prompt(model: Path) -> None:
+    (p, text), _ = pairs(2, seed=5)
+    reader = Memory()
+
+    def scored(user: str, assistant: str, **params: object) -> float:
+        batch = samples([([encode(p)], assistant)], reader, user=user)
+        got = load("clip_score", {"model": str(model), **params}).score(batch, Images.read(batch, reader))
+        return float(got["clip_score"][0].as_py())
+
+    alone = scored("How many?", text)
+    assert scored("How many?", text, text="all") == scored("", f"How many? {text}") != alone
+    assert scored("How many?", text, text="all", prompts=["How many?"]) == alone
+    for wrong in ({"text": "user"}, {"prompts": "How many?"}):
+        with pytest.raises(UserError, match="expected"):
+            scored("How many?", text, **wrong)
+
+
+def test_margin_is_the_mean_of_both_directions(model: Path) -> None:
+    (p, text), _ = pairs(2, seed=5)
+    reader = Memory()
+    batch = samples([([encode(p)], text)], reader)
+    network = clip.load(str(model))
+    assert network.bank is not None
+    [seen], [said] = network.encode([p], [text])
+    texts, pictures = network.bank.texts @ seen, network.bank.images @ said
+    want = ((seen @ said - texts.mean()) / texts.std() + (seen @ said - pictures.mean()) / pictures.std()) / 2
+    got = load("clip_score", {"model": str(model)}).score(batch, Images.read(batch, reader))
+    assert got["clip_margin"][0].as_py() == pytest.approx(want, abs=1e-3)
+
+
 def test_null_and_nan(model: Path) -> None:
     reader, good = Memory(), encode(pairs(1)[0][0])
     batch = samples([([], "text"), ([good], ""), ([b"?"], "text"), ([good, b"?"], "text"), ([good], "text")], reader)

@@ -98,7 +98,10 @@ def test_layout_is_what_the_readers_expect(corpus: Path, truth: pa.Table) -> Non
     assert len(names) == 2 * count["documents"]
     assert sorted(p.name for p in (corpus / "heldout").iterdir()) == sorted(HELDOUT)
     trusted = [json.loads(x) for x in (corpus / "trusted" / "records.jsonl").read_text().splitlines()]
-    assert len(trusted) == 100
+    pictures = {r["image"] for r in trusted}
+    assert len(pictures) == 60
+    assert 2 * len(pictures) < len(trusted) <= 3 * len(pictures)
+    assert len({(r["image"], r["caption"]) for r in trusted}) == len(trusted)
     assert {r["kind"] for r in trusted} == {"scenes", "questions", "charts", "documents", "math_images"}
 
 
