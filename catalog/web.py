@@ -126,7 +126,9 @@ def page(title: str, tables: Mapping[str, Iterable[Mapping[str, Any]]]) -> str:
         rows = list(given)
         columns = [c for c in (rows[0] if rows else {}) if c != "link"]
         head = "".join(f"<th>{html.escape(c)}" for c in columns)
-        out.append(f"<h2>{html.escape(name)}</h2><table><tr>{head}</tr>" if rows else f"<h2>{html.escape(name)}</h2>none yet")
+        out.append(
+            f"<h2>{html.escape(name)}</h2><table><tr>{head}</tr>" if rows else f"<h2>{html.escape(name)}</h2>none yet"
+        )
         out += ["<tr>" + "".join(_cell(r, c) for c in columns) + "</tr>" for r in rows]
         out.append("</table>")
     return "".join(out)
