@@ -293,7 +293,11 @@ def why(id_: str, dataset: str | None, store: Path, as_json: bool) -> None:
     if "reject" in out:
         table([out["reject"]], ["code", "message"])
         return
-    table(out["verdicts"], ["stage", "score", "value", "low", "high", "keep", "match"])
+    # What dropped it first, then what looked at it and kept it; rules that do not apply are counted only.
+    judged = sorted((v for v in out["verdicts"] if v["value"] is not None), key=lambda v: bool(v["keep"]))
+    if judged:
+        table(judged, ["stage", "score", "value", "low", "high", "keep", "match"])
+    click.echo(f"{len(out['verdicts']) - len(judged)} rules do not apply to it")
     for cluster in out["clusters"]:
         click.echo(f"\ncluster of {cluster['stage']}")
         table(cluster["members"])
@@ -668,13 +672,18 @@ DEMO_EXPERIMENT: dict[str, Any] = {
     "seeds": [1, 2, 3],
     "samples": 2048,
     "stage_1": 0.25,
-    "train": {"batch": 16},
+    "train": {"batch": 16, "max_length": 192},
     "backbone": {
         "samples": 2000,
         "threads": 2,
         "model": {"d": 96, "layers": 4, "heads": 4, "kv_heads": 2, "ffn": 256, "projector_ffn": 192},
     },
 }
+# The same in both arms, so that they differ in their samples and not in how much of each task they hold.
+DEMO_WEIGHTS = {
+    "scenes": "0.24", "questions": "0.18", "charts": "0.18", "documents": "0.15", "math": "0.08", "math_images": "0.05",
+    "text": "0.07", "instructions": "0.05",
+}  # fmt: skip
 DEMO_TASKS = {
     "caption": ["scenes"], "vqa": ["questions"], "chart": ["charts"], "ocr": ["documents"], "math": ["math", "math_images"],
     "text": ["text"],
@@ -737,14 +746,23 @@ def demo(out: Path, size: int, seed: int, engine: str, workers: int | None, ray_
         sources = {s.name: store.source(s.name) for s in spec.sources}
         clip = prepare.model_dir(store, spec.models[0], sources[spec.models[0].source])
 
-        def mixture(name: str, dataset: str, **source: Any) -> Path:
-            budget = {"samples": DEMO_EXPERIMENT["samples"]} if not source else {"epochs": 1}
-            wish = {"name": name, "budget": budget, "sources": [{"ref": dataset, "name": "all", **source}]}
+        def locked(name: str, dataset: str, budget: Mapping[str, int], parts: Sequence[Mapping[str, Any]]) -> Path:
+            wish = {"name": name, "budget": budget, "sources": [{"ref": dataset, **p} for p in parts]}
             return locks.lock(specs.parse(wish), store)
 
-        arms = {"curated": mixture("demo-curated", curation["dataset"]), "raw": mixture("demo-raw", "demo-raw")}
+        shares = [{"source": s, "name": s, "weight": w} for s, w in DEMO_WEIGHTS.items()]
+        seen = {"samples": DEMO_EXPERIMENT["samples"]}
+        arms = {
+            "curated": locked("demo-curated", curation["dataset"], seen, shares),
+            "raw": locked("demo-raw", "demo-raw", seen, shares),
+        }
         held = {
-            task: mixture(f"demo-heldout-{task}", "demo-heldout", source=[f"heldout_{n}" for n in names])
+            task: locked(
+                f"demo-heldout-{task}",
+                "demo-heldout",
+                {"epochs": 1},
+                [{"source": [f"heldout_{n}" for n in names], "name": task}],
+            )
             for task, names in DEMO_TASKS.items()
         }
         # Stage 0 reads the raw arm's text: if its noise favours an arm, then the raw one.
