@@ -8,7 +8,7 @@ from curate import fit_clip
 from filters.base import load
 from filters.shared import clip
 from filters.shared.images import Images
-from filters.shared.words import WordTokenizer
+from filters.shared.words import BUCKETS, WordTokenizer
 from tests.filters.pictures import Memory, chart, encode, samples, scene
 
 SMALL = {
@@ -92,6 +92,16 @@ def test_learns_to_tell_captions_apart(tmp_path: Path) -> None:
     flt = load("clip_score", {"model": str(tmp_path / "m")})
     a, b = (np.asarray(flt.score(x, Images.read(x, reader))["clip_score"].to_pylist()) for x in (right, wrong))
     assert (a[:, None] > b[None]).mean() > 0.85
+
+
+def test_only_words_are_forgotten() -> None:
+    import torch
+
+    tokens = torch.tensor([[100, 101, 102, 999, 0, 0]])
+    made = fit_clip._forget(tokens, 1000, 1.0, torch.Generator().manual_seed(0))
+    assert made[0, 3:].tolist() == [999, 0, 0]
+    assert ((made[0, :3] >= 1) & (made[0, :3] <= BUCKETS)).all()
+    assert fit_clip._forget(tokens, 1000, 0.0, torch.Generator()).equal(tokens)
 
 
 def test_nothing_is_left_behind_when_it_fails(tmp_path: Path) -> None:
