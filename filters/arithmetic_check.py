@@ -4,8 +4,15 @@ Looks at the assistant text. Applies where it has at least one step that can be 
 
 - a calculator mark `<<expression=result>>` as in GSM8K (arXiv 2110.14168, section 2);
 - an equation in plain text, `3 * (4 + 1) = $15`: numbers, `+ - * / ( )`, `x` between numbers, `%`, thousands commas, the signs
-  `×`, `÷`, `−`, `·` and LaTeX's `\times`, `\div`, `\cdot`; every `=` of a chain is a step; one side at least must calculate.
+  `×`, `÷`, `−`, `–`, `·` and LaTeX's `\times`, `\div`, `\cdot`; every `=` of a chain is a step; one side at least must calculate.
   An equation with a letter, a power or another sign next to it is algebra and is not checked.
+
+In plain text only what is surely wrong is wrong. A step is right if one way to read it is right: `3 / 1/4` may divide by a
+quarter, a `-` at its beginning may be a bullet, and `$1 / 2 = 50 cents` changes the unit (factors of 100, 1,000, 1,000,000, 12
+and 60 where the text speaks of cents, thousands, millions, dozens, minutes). It is no step where it begins or ends in words:
+`15% of $80 = ...`, `12 x 1 and 1/4`, `= 5 and 2/3`, `day 1 * 2`, `Remaining 10 = ...`, `plus 3`, `times 3`; nor, unless it is
+right, with a division or decimals and a remainder or rounding that the sentence names, a number broken by a space (`14, 400`)
+or a clock (`0900`).
 
 - `steps` (count): steps checked. No bound.
 - `wrong_steps` (count): steps whose sides differ by more than rounding: one unit of the last decimal place written; whole
@@ -29,6 +36,9 @@ _SIGNS = (
     ("×", "*"),
     ("÷", "/"),
     ("−", "-"),
+    ("–", "-"),
+    ("‒", "-"),
+    ("‐", "-"),
     ("·", "*"),
     (r"\times", "*"),
     (r"\div", "/"),
@@ -37,6 +47,27 @@ _SIGNS = (
 )
 _EXPRESSION = np.zeros(256, np.bool_)
 _EXPRESSION[np.frombuffer(b"0123456789+-*/().,%$ xX\t", np.uint8)] = True
+
+
+def _packed(words: str) -> Array:
+    """Return words of at most eight letters as little-endian numbers."""
+    return np.array([int.from_bytes(w.encode(), "little") for w in words.split()], np.int64)
+
+
+# Before an expression these make it a part of a longer one. The second list does so after a number only.
+_JOIN = _packed("times plus minus by than")
+_JOIN_NUMBER = _packed("and of from to")
+_PARTS = _packed("half halves third thirds fourth fourths quarter quarters fifth fifths percent twice")
+_IS = _packed("is are was were")
+# "Day 1", "weeks 3-4": a name, not a term.
+_NAMES = _packed(
+    "day days week weeks month months year years hour hours step steps page pages chapter level team group class grade "
+    "game round test trip part case option phase stage figure item question problem number no room box bag"
+)
+
+_ROUGHLY = tuple(np.frombuffer(w, np.uint8) for w in (b"remainder", b"leftover", b"left over", b"round"))
+_UNITS = tuple(np.frombuffer(w, np.uint8) for w in (b"cent", b"thousand", b"million", b"dozen", b"minute"))
+_FACTORS = (100.0, 1e3, 1e6, 12.0, 60.0)
 
 
 @kernel
@@ -57,9 +88,118 @@ def _letter(b: int) -> bool:
 
 
 @kernel
-def _evaluate(data: Array, begin: int, end: int, values: Array, signs: Array) -> tuple[bool, float, int, int, bool]:
+def _word(data: Array, end: int) -> tuple[int, int]:
+    """Return the word of ASCII letters that ends at byte `end`, packed in lower case (-1: none or too long), and its begin."""
+    k = end
+    packed = np.int64(0)
+    while k > 0 and data[k - 1] < 128 and _letter(data[k - 1]):
+        k -= 1
+        if end - k <= 8:
+            packed = (packed << 8) | np.int64(data[k] | 32)
+    return (int(packed) if 0 < end - k <= 8 else -1), k
+
+
+@kernel
+def _among(words: Array, word: int) -> bool:
+    found = False
+    for i in range(len(words)):
+        found |= words[i] == word
+    return found
+
+
+@kernel
+def _says(data: Array, begin: int, end: int, word: Array) -> bool:
+    """Return whether a word that starts with `word` stands in `data[begin:end]`."""
+    for i in range(begin, end - len(word) + 1):
+        if i > 0 and _letter(data[i - 1]):
+            continue
+        same = True
+        for k in range(len(word)):
+            if data[i + k] | 32 != word[k]:
+                same = False
+                break
+        if same:
+            return True
+    return False
+
+
+@kernel
+def _continues(data: Array, low: int, first: int, e: int) -> bool:
+    """Return whether the words before `data[low:e]` make it the end of a longer expression, or its number a name."""
+    word, begin = _word(data, low)
+    if begin == low:
+        return False
+    if _among(_JOIN, word) or _among(_NAMES, word):
+        return True
+    if _among(_JOIN_NUMBER, word):
+        k = begin
+        while k > 0 and data[k - 1] == 32:
+            k -= 1
+        if k > 0 and (48 <= data[k - 1] <= 57 or data[k - 1] == 37 or data[k - 1] == 41):
+            return True
+        part, _ = _word(data, k)
+        return part >= 0 and _among(_PARTS, part)
+    # A number after a word, with nothing to calculate: "Remaining 10 = 62,300/10".
+    for k in range(first, e):
+        c = data[k]
+        if c != 32 and c != 36 and c != 44 and c != 46 and not 48 <= c <= 57:
+            return False
+    return not _among(_IS, word)
+
+
+@kernel
+def _mixed(data: Array, i: int, end: int) -> bool:
+    """Return whether ` and 1/3` or ` R 1` follows at byte `i`: the number before is only a part of the result."""
+    while i < end and data[i] == 32:
+        i += 1
+    if i < end and data[i] | 32 == 114:
+        i += 1
+        while i < end and data[i] == 32:
+            i += 1
+        return _digit(data, i, end)
+    if not (i + 3 < end and data[i] == 97 and data[i + 1] == 110 and data[i + 2] == 100):
+        return False
+    i += 3
+    while i < end and (data[i] == 32 or data[i] == 36 or data[i] == 40):
+        i += 1
+    if not _digit(data, i, end):
+        return False
+    while i < end and (48 <= data[i] <= 57 or data[i] == 32):
+        i += 1
+    return i < end and data[i] == 47
+
+
+@kernel
+def _broken(data: Array, k: int, end: int) -> bool:
+    """Return whether the comma or full stop before byte `k`, a space, may stand inside a number: `14, 400`, `. 84`."""
+    if not _digit(data, k + 1, end):
+        return False
+    if data[k - 1] == 46:
+        return k < 2 or not (48 <= data[k - 2] <= 57 or data[k - 2] == 41 or _letter(data[k - 2]))
+    digits = 0
+    while k - 2 - digits >= 0 and 48 <= data[k - 2 - digits] <= 57:
+        digits += 1
+    three = _digit(data, k + 2, end) and _digit(data, k + 3, end) and not _digit(data, k + 4, end)
+    return three and 1 <= digits <= 3
+
+
+@kernel
+def _clock(data: Array, begin: int, end: int) -> bool:
+    """Return whether a whole number with a zero before it stands in `data[begin:end]`."""
+    for k in range(begin, end - 1):
+        if data[k] == 48 and _digit(data, k + 1, end):
+            c = data[k - 1] if k > begin else 32
+            if c != 46 and c != 44 and not 48 <= c <= 57:
+                return True
+    return False
+
+
+@kernel
+def _evaluate(
+    data: Array, begin: int, end: int, values: Array, signs: Array, right: int
+) -> tuple[bool, float, int, int, bool]:
     """Return whether `data[begin:end]` is an expression, its value, its operators, the decimals of its last number (-1:
-    fraction or none) and whether a `%` stands in it.
+    fraction or none) and whether a `%` stands in it. `right` (0, 1): `a / b / c` is `a / (b / c)`.
 
     Two stacks: a value is folded into the one before it as soon as no tighter operator can follow.
     """
@@ -146,6 +286,8 @@ def _evaluate(data: Array, begin: int, end: int, values: Array, signs: Array) ->
             s = signs[depth - 1]
             if (sign == 3 or sign == 4) and s < 3:
                 break
+            if right and sign == 4 and s == 4:
+                break
             depth -= 1
             if s == 5:
                 values[top - 1] = -values[top - 1]
@@ -197,8 +339,12 @@ def _differ(
     b_operators: int,
     b_decimals: int,
     percent: int,
+    factor: float,
 ) -> bool:
-    """Return whether two sides differ by more than the rounding of the side that is a plain number."""
+    """Return whether two sides differ by more than the rounding of the side that is a plain number.
+
+    The left side may also be `factor` times the right one, or the other way round; 1: no.
+    """
     places = 15
     if b_operators == 0:
         places = b_decimals
@@ -209,9 +355,9 @@ def _differ(
         unit = 10.0 ** (-places)
     if a_operators and b_operators:
         unit = 0.01  # both sides calculate, perhaps with rounded numbers
-    for scale in (1.0, 100.0, 0.01):
-        if scale != 1.0 and percent == 0:
-            break
+    for scale in (1.0, 100.0, 0.01, factor, 1.0 / factor):
+        if (scale == 100.0 or scale == 0.01) and percent == 0 and factor != 100.0:
+            continue
         left = a * scale
         if abs(left - b) <= unit * max(1.0, scale) * 1.000001 + 1e-9 + 1e-13 * abs(b):
             return False
@@ -246,11 +392,11 @@ def _check(data: Array, offsets: Array, wanted: Array, allowed: Array) -> Array:
                     k += 1
                 if k + 1 < end and data[k] == 62:
                     if equals > 0:
-                        ok, a, ao, ad, ap = _evaluate(data, i + 2, equals, values, signs)
-                        ok2, b, bo, bd, bp = _evaluate(data, equals + 1, k, values, signs)
+                        ok, a, ao, ad, ap = _evaluate(data, i + 2, equals, values, signs, 0)
+                        ok2, b, bo, bd, bp = _evaluate(data, equals + 1, k, values, signs, 0)
                         if ok and ok2:
                             out[t, 0] += 1
-                            if _differ(a, ao, ad, b, bo, bd, int(ap) + int(bp)):
+                            if _differ(a, ao, ad, b, bo, bd, int(ap) + int(bp), 1.0):
                                 out[t, 1] += 1
                     i = k + 2
                     continue
@@ -270,6 +416,8 @@ def _check(data: Array, offsets: Array, wanted: Array, allowed: Array) -> Array:
                 high += 1
             before = plain[low - 1] if low > 0 else 10
             after = plain[high] if high < size else 10
+            stop = high
+            doubt = False
             floor = e + 1
             # A space, full stop, comma or dollar sign that ends the sentence is none of the expression's.
             while high > e + 1 and (
@@ -280,6 +428,7 @@ def _check(data: Array, offsets: Array, wanted: Array, allowed: Array) -> Array:
             k = e - 1
             while k > low:
                 if (plain[k - 1] == 44 or plain[k - 1] == 46) and plain[k] == 32:
+                    doubt |= _broken(plain, k, size)
                     low = k
                     before = 10
                     break
@@ -287,7 +436,9 @@ def _check(data: Array, offsets: Array, wanted: Array, allowed: Array) -> Array:
             k = e + 1
             while k + 1 < high:
                 if (plain[k] == 44 or plain[k] == 46) and plain[k + 1] == 32:
+                    doubt |= _broken(plain, k + 1, size)
                     high = k
+                    stop = k
                     after = 10
                     break
                 k += 1
@@ -326,20 +477,51 @@ def _check(data: Array, offsets: Array, wanted: Array, allowed: Array) -> Array:
                 continue
             if _letter(after) and high < size and plain[high] == after:
                 continue  # a unit or an unknown right after the number
-            ok, a, ao, ad, ap = _evaluate(plain, low, e, values, signs)
+            if letter and _continues(plain, low, first, e):
+                continue
+            if _mixed(plain, stop, size):
+                continue
+            ok, a, ao, ad, ap = _evaluate(plain, low, e, values, signs, 0)
             if not ok:
                 continue
-            ok, b, bo, bd, bp = _evaluate(plain, e + 1, high, values, signs)
+            ok, b, bo, bd, bp = _evaluate(plain, e + 1, high, values, signs, 0)
             if not ok or ao + bo == 0:
                 continue
+            wrong = _differ(a, ao, ad, b, bo, bd, int(ap) + int(bp), 1.0)
+            if wrong:
+                if doubt or _clock(plain, first, high):
+                    continue
+                finish = stop
+                while finish < size and plain[finish] != 10 and not (plain[finish] == 46 and finish > stop):
+                    finish += 1
+                rough = False
+                for k in range(low, e):
+                    rough |= plain[k] == 47 or plain[k] == 46
+                named = False
+                for word in _ROUGHLY:
+                    named |= rough and _says(plain, stop, finish, word)
+                if named:
+                    continue
+                # Every other way to read it.
+                for way in range(8):
+                    start = first + 1 if way & 4 else low
+                    if way & 4 and lead != 45:
+                        break
+                    ok, a, ao, ad, ap = _evaluate(plain, start, e, values, signs, way & 1)
+                    ok2, b, bo, bd, bp = _evaluate(plain, e + 1, high, values, signs, way & 2)
+                    if ok and ok2:
+                        wrong &= _differ(a, ao, ad, b, bo, bd, int(ap) + int(bp), 1.0)
+                        for u in range(len(_UNITS)):
+                            if wrong and not _differ(a, ao, ad, b, bo, bd, int(ap) + int(bp), _FACTORS[u]):
+                                wrong = not _says(plain, 0, size, _UNITS[u])
             out[t, 0] += 1
-            if _differ(a, ao, ad, b, bo, bd, int(ap) + int(bp)):
+            if wrong:
                 out[t, 1] += 1
     return out
 
 
 @scorer(
-    version=1,
+    version=2,
     scores={"steps": pa.int64(), "wrong_steps": pa.int64(), "wrong_share": pa.float64()},
     bounds={"wrong_steps": (None, 0)},
 )
