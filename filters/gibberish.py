@@ -7,10 +7,12 @@ implausible), and no `\`, `$`, `{` or `<` stands in the text: LaTeX,
 code, other scripts, formulas and short texts are null.
 
 - `bits` (bits per letter): mean, over all letters of those words and the end of each, of -log2 of the probability of a
-  letter after the one before it. Bound: at most 4.8. Of 18,166 GPT-written English texts the highest has 4.7, of 7,346 web
-  alt texts two are above 4.8; texts of words drawn at random from the alphabet have 5.6 and more. Shuffled letters of
-  English words: 60 to 75 % are above.
-- `implausible_words` (0..1): share of words above 5.5 bits per letter. Bound: at most 0.3.
+  letter after the one before it. Bound: at most 5.2. Of 25,926 texts of the alt texts and GPT-written answers named below the
+  highest is 4.9, "Baba Yaga - Art Card by Yakovlev Art"; of texts of four words drawn at random from the alphabet 99.3 % are
+  above, of eight words and more all.
+- `implausible_words` (0..1): share of words above 5.5 bits per letter. Bound: at most 0.5. Null below `enough_words` words
+  (default 10): in "Difference between elcb and rccb" it is half of the four, in "... related to libz: shell('dpkg -l | grep
+  zlib')" a third of nine. Names, parts and commands come in twos and threes.
 
 Source: Shannon 1951, "Prediction and Entropy of Printed English" (https://doi.org/10.1002/j.1538-7305.1951.tb01366.x) for the
 measure; the bounds are ours, there is no published number. The table of letter pairs is ours too: counted over the words
@@ -115,11 +117,11 @@ def _measure(data: Array, offsets: Array, classes: Array, pairs: Array, limit: i
 
 
 @scorer(
-    version=1,
+    version=2,
     scores={"bits": pa.float64(), "implausible_words": pa.float64()},
-    bounds={"bits": (None, 4.8), "implausible_words": (None, 0.3)},
+    bounds={"bits": (None, 5.2), "implausible_words": (None, 0.5)},
 )
-def gibberish(batch: pa.RecordBatch, *, min_words: int = 4) -> pa.RecordBatch:
+def gibberish(batch: pa.RecordBatch, *, min_words: int = 4, enough_words: int = 10) -> pa.RecordBatch:
     """Score the assistant texts of `batch`."""
     raw = buffers(assistant(batch))
     m = _measure(raw.data, raw.offsets, classes(), _pairs(), 44)
@@ -127,5 +129,5 @@ def gibberish(batch: pa.RecordBatch, *, min_words: int = 4) -> pa.RecordBatch:
     applies = (m[:, 0] >= max(min_words, 1)) & ascii_text & (m[:, 6] == 0) & ~is_task(batch, "code")
     return table(
         bits=column(ratio(m[:, 2], m[:, 1] * 8), applies, pa.float64()),
-        implausible_words=column(ratio(m[:, 3], m[:, 0]), applies, pa.float64()),
+        implausible_words=column(ratio(m[:, 3], m[:, 0]), applies & (m[:, 0] >= enough_words), pa.float64()),
     )
