@@ -9,7 +9,8 @@ A word is what white space separates; it is a symbol word when it has neither le
 - `mean_word_length` (characters): mean length of those words, without the punctuation around them. Bound 3..10.
 - `symbol_ratio` (0..): `#` signs or ellipses (`...` or `…`), whichever is more, per word. Bound: at most 0.1.
 - `bullet_lines` (0..1): share of lines that begin with a bullet (`•`, `‣`, `●`, `*`, `-`). Bound: at most 0.9.
-- `ellipsis_lines` (0..1): share of lines that end with an ellipsis. Bound: at most 0.3.
+- `ellipsis_lines` (0..1): share of lines that end with an ellipsis. Bound: at most 0.3. Both are null for a text of one line:
+  the paper's rule is about documents, and one line is 0 or 100 % of itself ("* Cream jug in dusty rose, ...").
 - `alpha_words` (0..1): share of words with at least one letter. Bound: at least 0.8. Null for task `math`:
   a worked solution is made of numbers and signs.
 - `stop_words` (count): how many different ones of "the be to of and that have with" occur. Bound: at least 2. Null for `math`
@@ -148,7 +149,7 @@ def measure(batch: pa.RecordBatch) -> Array:
 
 
 @scorer(
-    version=1,
+    version=2,
     scores={
         "words": pa.int64(),
         "mean_word_length": pa.float64(),
@@ -173,13 +174,14 @@ def gopher_quality(batch: pa.RecordBatch, *, min_words: int = 50) -> pa.RecordBa
     m = measure(batch)
     words = m[:, 0]
     applies = (m[:, 1] >= min_words) & (words > 0) & ~is_task(batch, "code")
+    lines = applies & (m[:, 5] > 1)
     prose = applies & ~is_task(batch, "math")
     return table(
         words=column(m[:, 1], applies, pa.int64()),
         mean_word_length=column(ratio(m[:, 2], m[:, 1]), applies, pa.float64()),
         symbol_ratio=column(ratio(np.maximum(m[:, 3], m[:, 4]), words), applies, pa.float64()),
-        bullet_lines=column(ratio(m[:, 6], m[:, 5]), applies, pa.float64()),
-        ellipsis_lines=column(ratio(m[:, 7], m[:, 5]), applies, pa.float64()),
+        bullet_lines=column(ratio(m[:, 6], m[:, 5]), lines, pa.float64()),
+        ellipsis_lines=column(ratio(m[:, 7], m[:, 5]), lines, pa.float64()),
         alpha_words=column(ratio(m[:, 8], words), prose, pa.float64()),
         stop_words=column(m[:, 9] // 2, prose & (m[:, 9] % 2 == 1), pa.int64()),
     )

@@ -41,3 +41,11 @@ def test_each_rule():
 
 def test_stop_words_are_english_only():
     assert one("Съешь же ещё этих мягких французских булок да выпей чаю. " * 8)["stop_words"] is None
+
+
+def test_one_line_is_no_list():
+    scores = one("* " + PROSE + "...")
+    assert scores["bullet_lines"] is scores["ellipsis_lines"] is None
+    assert bad(scores) == set()
+    assert one(f"* {PROSE}\n* {PROSE}\n\n")["bullet_lines"] == 1.0
+    assert one(f"\n  * {PROSE}\n \n")["bullet_lines"] is None
