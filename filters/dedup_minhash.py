@@ -8,11 +8,17 @@ lifts this.
 `signature` (binary, 4 * bands * rows bytes): the minima of `bands * rows` hash functions, 32 bits each, over the 64-bit
 hashes of all runs of `shingle` words. No bounds: who survives is decided by the judge's policy.
 
-`cluster`: two samples are candidates when all rows of any band agree, and duplicates when the share of equal minima, which
-estimates the Jaccard similarity of their shingle sets (0..1, standard error 0.04), reaches `similarity`. Clusters are the
-connected components; a cluster's id is its smallest member id and a member's similarity is that to this one. The result
-depends neither on the order of rows nor on the number of workers. Within one band a sample is compared with at most 1,000
-others that are not yet known to be its duplicates.
+`cluster`: two samples are candidates when all rows of any band agree, and neighbours when the share of equal minima, which
+estimates the Jaccard similarity of their shingle sets (0..1, standard error 0.04), reaches `similarity`. Chains of neighbours
+are then cut: in the order of ids, a sample joins the first representative of its chain to which it is as similar as
+`similarity` asks, or becomes a representative itself. A cluster's id is its representative's, the smallest of its members, and
+a member's similarity is that to it.
+
+What this promises: every member's estimate to its representative reaches `similarity`; two other members may be less alike (at
+0.7, estimates down to 0.4). The judge keeps the representative, unless `prefer` names another or a bound has dropped it. A
+sample may stay although a neighbour of it is dropped, where that one went for a representative to which it is not similar
+itself. The result depends neither on the order of rows nor on the number of workers. Within one band a sample is compared with
+at most 1,000 others that are not yet known to be of its chain, within one chain with at most 10,000 representatives.
 
 Source of the defaults: 5-word shingles, 14 bands of 8 rows as FineWeb (arXiv 2406.17557) in datatrove,
 https://github.com/huggingface/datatrove, where a pair of similarity 0.75 is found with probability 0.77 and one of 0.85
@@ -28,6 +34,7 @@ from filters.base import scorer
 from filters.shared.text import Array, extend, has_media, kernel, message_tokens, messages, mix, table
 
 _MOST_COMPARED = 1000
+_MOST_REPRESENTATIVES = 10_000
 
 
 @kernel
@@ -121,18 +128,49 @@ def _join(signatures: Array, keys: Array, order: Array, needed: float, most: int
 
 
 @kernel
-def _resolve(signatures: Array, parent: Array) -> tuple[Array, Array]:
-    """Return every row's root and the share of minima that it has in common with it."""
-    n = len(parent)
-    roots = np.empty(n, np.int64)
-    share = np.empty(n, np.float64)
-    for i in range(n):
+def _roots(parent: Array) -> Array:
+    roots = np.empty(len(parent), np.int64)
+    for i in range(len(parent)):
         roots[i] = _root(parent, i)
-        share[i] = _equal(signatures, i, roots[i]) / signatures.shape[1]
-    return roots, share
+    return roots
 
 
-@scorer(version=1, scores={"signature": pa.binary()}, bounds={})
+@kernel
+def _cut(signatures: Array, roots: Array, order: Array, needed: float, most: int) -> tuple[Array, Array]:
+    """Return every row's representative and the share of minima that it has in common with it.
+
+    `order` sorts `roots`, ties by row.
+    """
+    n = len(order)
+    width = signatures.shape[1]
+    chosen = np.empty(n, np.int64)
+    share = np.ones(n, np.float64)
+    representatives = np.empty(n, np.int64)
+    used = 0
+    for x in range(n):
+        i = order[x]
+        if x == 0 or roots[i] != roots[order[x - 1]]:
+            used = 0
+        chosen[i] = i
+        for y in range(min(used, most)):
+            j = representatives[y]
+            unequal = 0
+            for k in range(width):
+                if signatures[i, k] != signatures[j, k]:
+                    unequal += 1
+                    if width - unequal < needed:
+                        break
+            if width - unequal >= needed:
+                chosen[i] = j
+                share[i] = (width - unequal) / width
+                break
+        if chosen[i] == i:
+            representatives[used] = i
+            used += 1
+    return chosen, share
+
+
+@scorer(version=2, scores={"signature": pa.binary()}, bounds={})
 def dedup_minhash(
     batch: pa.RecordBatch,
     *,
@@ -171,9 +209,11 @@ def cluster(signatures: pa.Table, *, bands: int = 14, rows: int = 8, similarity:
     else:
         minima = np.zeros((0, bands * rows), np.uint32)
     parent = np.arange(n, dtype=np.int64)
+    needed = similarity * bands * rows - 1e-9
     for keys in _bands(minima, bands, rows):
-        _join(minima, keys, np.argsort(keys, kind="stable"), similarity * bands * rows - 1e-9, _MOST_COMPARED, parent)
-    roots, share = _resolve(minima, parent)
-    members = np.bincount(roots, minlength=n)[roots] > 1 if n else np.zeros(0, bool)
-    out = pa.table({"id": ids, "cluster": ids.take(pa.array(roots)), "similarity": pa.array(np.round(share, 6))})
+        _join(minima, keys, np.argsort(keys, kind="stable"), needed, _MOST_COMPARED, parent)
+    roots = _roots(parent)
+    chosen, share = _cut(minima, roots, np.argsort(roots, kind="stable"), needed, _MOST_REPRESENTATIVES)
+    members = np.bincount(chosen, minlength=n)[chosen] > 1 if n else np.zeros(0, bool)
+    out = pa.table({"id": ids, "cluster": ids.take(pa.array(chosen)), "similarity": pa.array(np.round(share, 6))})
     return out.filter(pa.array(members))

@@ -57,3 +57,53 @@ def test_candidates_below_the_similarity_are_no_duplicates():
     pair = answers(" ".join(a), " ".join(b))
     assert len(clusters(pair, loose)) == 2
     assert clusters(pair, strict) == {}
+
+
+def chain(links, step, words=400, seed=3):
+    """Texts of which each shares all but `step` words with the one before it: neighbours are alike, the ends are not."""
+    rng = random.Random(seed)
+    vocabulary = [f"w{i}" for i in range(3000)]
+    text = rng.choices(vocabulary, k=words)
+    out = []
+    for i in range(links):
+        out.append(" ".join(text))
+        text = [*text[: i * step], *rng.choices(vocabulary, k=step), *text[(i + 1) * step :]]
+    return out
+
+
+def test_chains_are_cut_at_what_is_similar_to_the_representative():
+    b = answers(*chain(12, 30))
+    found = clusters(b)
+    minima = {
+        i: np.frombuffer(s, "<u4")
+        for i, s in zip(b.column("id").to_pylist(), f.score(b).column("signature").to_pylist(), strict=True)
+    }
+    assert len({c for c, _ in found.values()}) > 2
+    for member, (representative, similarity) in found.items():
+        assert similarity >= 0.7
+        assert found[representative] == (representative, 1.0)
+        assert representative <= member
+        assert abs((minima[member] == minima[representative]).mean() - similarity) < 1e-6
+    # Nobody joins a later representative than the first that is similar enough, and no two representatives are alike.
+    representatives = sorted({c for c, _ in found.values()})
+    for member, (representative, _) in found.items():
+        first = [r for r in representatives if r <= member and (minima[r] == minima[member]).mean() >= 0.7]
+        assert first[0] == representative
+
+
+def test_prompts_with_one_description_of_a_tool_are_not_all_one():
+    tool = " ".join(f"option{i} says what the tool does in case {i} of its manual" for i in range(12))
+    asks = [" ".join(f"{w}{i}" for w in ("please", "compute", "value", "about", "thing", "now")) for i in range(60)]
+    found = clusters(answers(*(f"{' '.join(asks[k : k + 3])} {tool}" for k in range(57))))
+    assert all(similarity >= 0.7 for _, similarity in found.values())
+
+
+def test_the_clusters_do_not_depend_on_the_order_of_rows():
+    texts = chain(25, 25) + chain(10, 60, seed=5)
+    b = answers(*texts)
+    signed = pa.table({"id": b.column("id"), "signature": f.score(b).column("signature")})
+    want = f.cluster(signed)
+    for seed in range(5):
+        order = list(range(len(texts)))
+        random.Random(seed).shuffle(order)
+        assert f.cluster(signed.take(order)).equals(want)
