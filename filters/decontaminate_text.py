@@ -4,10 +4,14 @@ Looks at every message of a sample, each by itself. Words are those of `filters/
 punctuation and white space only separate. The index, made by `build` from the evaluation sets, holds 64-bit hashes of
 
 - all runs of `n` words (default 13) of every message of an evaluation item that has at least `n` words, except runs that more
-  than 10 items share, which are the benchmark's own wording;
-- the whole of a user message of `short` (8) to `n` - 1 words: it matches as a run of words anywhere;
-- the whole of a user message of `min_words` (5) to `short` - 1 words, of an item without media: it matches a user message
-  that says just this. Shorter ones ("What is this?") prove nothing and are left out, as are short answers.
+  than 10 items share, which are the benchmark's own wording, and runs of fewer than `distinct_words` (default 5) different
+  words of two letters or more: "1 2 3 4 5 6 7 8 9 10 11 12 13" stands in AIME's answers and in the name of a comic, a column of
+  ones in a matrix and on a receipt. Numbers, single letters and signs prove nothing; an ideograph is a word;
+- the whole of a user message of `short` (8) to `n` - 1 words, with as many different ones: it matches as a run of words
+  anywhere;
+- the whole of a user message of `min_words` (5) to `short` - 1 words, of an item without media, and of a longer one in which
+  no run has so many different words, a formula: it matches a user message that says just this. Shorter ones ("What is this?")
+  prove nothing and are left out, as are short answers.
 
 A sample with media is compared only with items that have none: where both have images, the same question about another
 picture is no leak, and image decontamination decides.
@@ -35,7 +39,23 @@ import pyarrow.parquet as pq
 
 from catalog.errors import UserError
 from filters.base import scorer
-from filters.shared.text import Array, column, extend, has_media, kernel, message_tokens, messages, mix, ratio, table
+from filters.shared.text import (
+    Array,
+    buffers,
+    class_of,
+    classes,
+    column,
+    decode,
+    extend,
+    has_media,
+    kernel,
+    message_tokens,
+    messages,
+    mix,
+    normalised,
+    ratio,
+    table,
+)
 
 _COMMON = 10
 INDEX = pa.schema([("hash", pa.uint64()), ("media", pa.bool_()), ("item", pa.string())])
@@ -51,9 +71,62 @@ def _run(hashes: Array, begin: int, size: int, whole: int) -> np.uint64:
 
 
 @kernel
+def _telling(data: Array, offsets: Array, classes: Array, words: int) -> Array:
+    """Return which words, as `filters/shared/text.py` cuts them, have two letters or are an ideograph."""
+    out = np.zeros(words, np.bool_)
+    w = 0
+    for t in range(len(offsets) - 1):
+        i = offsets[t]
+        end = offsets[t + 1]
+        size = 0
+        letters = 0
+        while i <= end:
+            kind = 4
+            step = 1
+            if i < end:
+                cp, step = decode(data, i, end)
+                kind = class_of(classes, cp)
+            if kind & 8:
+                if size:
+                    out[w] = letters > 1
+                    w += 1
+                out[w] = kind & 1 != 0
+                w += 1
+                size = 0
+                letters = 0
+            elif kind & 19:
+                size += 1
+                letters += kind & 1
+            elif kind & 32 == 0 and size:
+                out[w] = letters > 1
+                w += 1
+                size = 0
+                letters = 0
+            i += step
+    return out
+
+
+@kernel
+def _distinct(hashes: Array, telling: Array, begin: int, end: int, wanted: int) -> bool:
+    """Return whether at least `wanted` different words of `begin:end` are telling."""
+    found = 0
+    for i in range(begin, end):
+        if telling[i]:
+            found += 1
+            for k in range(begin, i):
+                if hashes[k] == hashes[i]:
+                    found -= 1
+                    break
+        if found >= wanted:
+            return True
+    return found >= wanted
+
+
+@kernel
 def _keys(
-    hashes: Array, first: Array, sample: Array, mine: Array, media: Array, n: int, short: int, least: int
-) -> tuple[Array, Array]:
+    hashes: Array, telling: Array, first: Array, sample: Array, mine: Array, media: Array,
+    n: int, short: int, least: int, distinct: int,
+) -> tuple[Array, Array]:  # fmt: skip
     """Return the keys of an evaluation batch and the row of the sample that each comes from."""
     total = 0
     for m in range(len(first) - 1):
@@ -63,13 +136,16 @@ def _keys(
     used = 0
     for m in range(len(first) - 1):
         words = first[m + 1] - first[m]
-        if words >= n:
-            for i in range(first[m], first[m + 1] - n + 1):
-                keys[used] = _run(hashes, i, n, 0)
-                rows[used] = sample[m]
-                used += 1
-        elif not mine[m] and (words >= short or (words >= least and not media[sample[m]])):
-            keys[used] = _run(hashes, first[m], words, int(words < short))
+        before = used
+        size = n if words >= n else words
+        if words >= n or (words >= short and not mine[m]):
+            for i in range(first[m], first[m + 1] - size + 1):
+                if _distinct(hashes, telling, i, i + size, distinct):
+                    keys[used] = _run(hashes, i, size, 0)
+                    rows[used] = sample[m]
+                    used += 1
+        if used == before and not mine[m] and words >= least and not media[sample[m]]:
+            keys[used] = _run(hashes, first[m], words, 1)
             rows[used] = sample[m]
             used += 1
     return keys[:used].copy(), rows[:used].copy()
@@ -100,15 +176,16 @@ def _hits(
         if words < least:
             continue
         compared[m] = max(1, words - n + 1)
-        whole = words < short
-        if whole and mine[m]:
-            continue
-        for i in range(first[m], first[m] + (1 if whole else words - short + 1)):
+        # The whole message first, then the runs that begin at each word, short ones first.
+        for i in range(first[m] - 1, max(first[m], first[m + 1] - short + 1)):
+            whole = i < first[m]
+            if whole and mine[m]:
+                continue
             for size in range(short, n + 1):
-                take = words if whole else size
                 if not whole and i + size > first[m + 1]:
-                    continue
-                p = _find(index, slots, shift, _run(hashes, i, take, int(whole)))
+                    break
+                key = _run(hashes, first[m], words, 1) if whole else _run(hashes, i, size, 0)
+                p = _find(index, slots, shift, key)
                 if p >= 0 and (textual[p] or not media[sample[m]]):
                     if used == len(rows):
                         rows = np.concatenate((rows, np.empty(used, np.int64)))
@@ -122,15 +199,21 @@ def _hits(
     return compared, rows[:used].copy(), at[:used].copy()
 
 
-def build(batches: Iterator[pa.RecordBatch], *, n: int = 13, short: int = 8, min_words: int = 5) -> pa.Table:
+def build(
+    batches: Iterator[pa.RecordBatch], *, n: int = 13, short: int = 8, min_words: int = 5, distinct_words: int = 5
+) -> pa.Table:
     """Return the index table of the evaluation samples in `batches`, sorted; the order of samples does not matter."""
     parts = [pl.DataFrame(schema={"hash": pl.UInt64, "media": pl.Boolean, "item": pl.String})]
     for batch in batches:
         tokens = message_tokens(batch)
-        _, mine, at = messages(batch)
+        texts, mine, at = messages(batch)
+        raw = buffers(normalised(texts))
+        telling = _telling(raw.data, raw.offsets, classes(), len(tokens.hashes))
         sample = np.repeat(np.arange(batch.num_rows), np.diff(at))
         media = has_media(batch)
-        keys, rows = _keys(tokens.hashes, tokens.first, sample, mine, media, n, short, min_words)
+        keys, rows = _keys(
+            tokens.hashes, telling, tokens.first, sample, mine, media, n, short, min_words, distinct_words
+        )
         ids = pl.Series("item", batch.column("id").take(pa.array(rows)), dtype=pl.String)
         parts.append(pl.DataFrame({"hash": keys, "media": media[rows], "item": ids}))
     # One row per key and kind of item: the smallest item id stands for all.
@@ -141,7 +224,9 @@ def build(batches: Iterator[pa.RecordBatch], *, n: int = 13, short: int = 8, min
         kept.group_by("hash").agg(pl.col("media").min(), pl.col("item").sort_by("media", "item").first()).sort("hash")
     )
     out = kept.select("hash", "media", "item").to_arrow().cast(INDEX)
-    settings = json.dumps({"n": n, "short": short, "min_words": min_words}, sort_keys=True)
+    settings = json.dumps(
+        {"n": n, "short": short, "min_words": min_words, "distinct_words": distinct_words}, sort_keys=True
+    )
     return out.replace_schema_metadata({"decontaminate_text": settings})
 
 
@@ -162,20 +247,27 @@ def _load(path: str, stamp: int) -> tuple[dict[str, int], Array, Array, np.uint6
 
 
 @scorer(
-    version=1,
+    version=2,
     scores={"overlap": pa.float64(), "matched": pa.int64(), "match": pa.string()},
     bounds={"overlap": (None, 0.0)},
 )
 def decontaminate_text(
-    batch: pa.RecordBatch, *, index: str | None = None, n: int = 13, short: int = 8, min_words: int = 5
+    batch: pa.RecordBatch,
+    *,
+    index: str | None = None,
+    n: int = 13,
+    short: int = 8,
+    min_words: int = 5,
+    distinct_words: int = 5,
 ) -> pa.RecordBatch:
     """Compare the messages of `batch` with the index."""
     if index is None or not Path(index).is_file():
         msg = f"decontaminate_text needs an index, got `{index}`"
         raise UserError(msg, hint="name the evaluation sets in the recipe, or give `index` the file made from them")
     settings, keys, slots, shift, textual, items = _load(str(index), Path(index).stat().st_mtime_ns)
-    if settings != {"n": n, "short": short, "min_words": min_words}:
-        msg = f"the index `{index}` was built with {settings}, not n={n}, short={short}, min_words={min_words}"
+    wanted = {"n": n, "short": short, "min_words": min_words, "distinct_words": distinct_words}
+    if settings != wanted:
+        msg = f"the index `{index}` was built with {settings}, not {wanted}"
         raise UserError(msg)
     tokens = message_tokens(batch)
     _, mine, first = messages(batch)

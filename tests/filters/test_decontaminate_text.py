@@ -62,6 +62,47 @@ def test_wording_that_many_items_share_is_not_a_leak(index):
     assert score(f, sample("x", frame))[0]["match"] is None
 
 
+def test_runs_of_numbers_single_letters_and_signs_prove_nothing(index):
+    numbers = "The answers are " + ", ".join(str(i) for i in range(1, 16)) + " in this order, with no other one."
+    matrix = "The matrix has the rows 0 0 0 0 0 0 0 0 0 0 0 0 0 1 1 1 1 1 1 1 1 1 1 1 1 1 and that is all there is."
+    letters = r"Put $a + b + c + d + e + f + g + h + i + j + k + l + m + n + o$ into one word."
+    f = index(*(sample("x", t, id=f"e/{i}") for i, t in enumerate((numbers, matrix, letters, "1 2 3 4 5 6 7 8 9"))))
+    out = score(
+        f,
+        sample("The complete set 1-2-3-4-5-6-7-8-9-10-11-12-13-14-15 of the comic, all in one box"),
+        sample("1 1 1 1 1 1 1 1 1 1 1 1 1 1 TOTAL 14"),
+        sample("a b c d e f g h i j k l m n o"),
+        sample("x", numbers),
+        sample("x", matrix + " Or is it?"),
+        sample("x", letters),
+    )
+    assert [r["match"] for r in out[:3]] == [None] * 3
+    assert [r["match"] for r in out[3:5]] == ["e/0", "e/1"]
+
+
+def test_a_formula_leaks_as_a_whole_question(index):
+    formula = "900 + 5 × 12 = ?\nA) 820 B) 202 C) 420 D) 209 E) 960"
+    f = index(
+        sample("E", formula, id="e/1"), sample("x", "Evaluate $f(6) - f(4)$ for $f(x) = (x-1)(x-3)(x-7)$.", id="e/2")
+    )
+    out = score(
+        f,
+        sample("960", "900 + 5 x 12 = ? (A) 820 (B) 202 (C) 420 (D) 209 (E) 960".replace("x", "×")),
+        sample("960", "Tell me: " + formula),
+        sample(formula, "What do you see?"),
+        sample("x", "evaluate f(6) - f(4) for f(x) = (x - 1)(x - 3)(x - 7)"),
+    )
+    assert [r["match"] for r in out] == ["e/1", None, None, "e/2"]
+    assert [r["overlap"] > 0 for r in out] == [True, False, False, True]
+
+
+def test_ideographs_and_latex_commands_are_words(index):
+    chinese = "小明有十二个苹果他给了小红三个还剩下几个"
+    latex = r"\frac{1}{2} \sqrt{3} \cdot \left(4\right) + \binom{7}{2} - \log 5"
+    f = index(sample("x", chinese, id="e/1"), sample("x", "Compute " + latex, id="e/2"))
+    assert [r["match"] for r in score(f, sample("x", "题目:" + chinese), sample("x", "So " + latex))] == ["e/1", "e/2"]
+
+
 def test_the_index_does_not_depend_on_order(tmp_path):
     f = load("decontaminate_text")
     items = [sample("x", LONG, id="e/2"), sample("x", LONG, id="e/1"), sample("x", MIDDLE, id="e/3")]
