@@ -9,9 +9,10 @@ punctuation and white space only separate. The index, made by `build` from the e
   ones in a matrix and on a receipt. Numbers, single letters and signs prove nothing; an ideograph is a word;
 - the whole of a user message of `short` (8) to `n` - 1 words, with as many different ones: it matches as a run of words
   anywhere;
-- the whole of a user message of `min_words` (5) to `short` - 1 words, of an item without media, and of a longer one in which
-  no run has so many different words, a formula: it matches a user message that says just this. Shorter ones ("What is this?")
-  prove nothing and are left out, as are short answers.
+- the whole of a user message of `min_words` (5) to `short` - 1 words, of an item without media: it matches a user message that
+  says just this. Shorter ones ("What is this?") prove nothing and are left out, as are short answers;
+- the whole of a longer user message in which no run has so many different words, a formula, of an item without media: it
+  matches a user message that begins with it, within 48 words, or says just this.
 
 A sample with media is compared only with items that have none: where both have images, the same question about another
 picture is no leak, and image decontamination decides.
@@ -58,6 +59,7 @@ from filters.shared.text import (
 )
 
 _COMMON = 10
+_FORMULA = 48
 INDEX = pa.schema([("hash", pa.uint64()), ("media", pa.bool_()), ("item", pa.string())])
 
 
@@ -176,15 +178,18 @@ def _hits(
         if words < least:
             continue
         compared[m] = max(1, words - n + 1)
-        # The whole message first, then the runs that begin at each word, short ones first.
+        # First what the message begins with, then the runs that begin at each word, short ones first.
         for i in range(first[m] - 1, max(first[m], first[m + 1] - short + 1)):
             whole = i < first[m]
             if whole and mine[m]:
                 continue
-            for size in range(short, n + 1):
-                if not whole and i + size > first[m + 1]:
-                    break
-                key = _run(hashes, first[m], words, 1) if whole else _run(hashes, i, size, 0)
+            least_size = min(words, short) if whole else short
+            most_size = min(words, _FORMULA) if whole else min(n, first[m + 1] - i)
+            if whole and words > _FORMULA:
+                most_size += 1  # the last one is all of it
+            for step in range(least_size, most_size + 1):
+                size = words if whole and step > _FORMULA else step
+                key = _run(hashes, first[m], size, 1) if whole else _run(hashes, i, size, 0)
                 p = _find(index, slots, shift, key)
                 if p >= 0 and (textual[p] or not media[sample[m]]):
                     if used == len(rows):
@@ -193,8 +198,6 @@ def _hits(
                     rows[used] = sample[m]
                     at[used] = p
                     used += 1
-                    break
-                if whole:
                     break
     return compared, rows[:used].copy(), at[:used].copy()
 

@@ -90,10 +90,11 @@ def test_a_formula_leaks_as_a_whole_question(index):
         sample("960", "900 + 5 x 12 = ? (A) 820 (B) 202 (C) 420 (D) 209 (E) 960".replace("x", "×")),
         sample("960", "Tell me: " + formula),
         sample(formula, "What do you see?"),
+        sample("960", "900 + 5 × 12 = ? A) 820 B) 202 C) 420 D) 209 E) 960 F) None of them"),
         sample("x", "evaluate f(6) - f(4) for f(x) = (x - 1)(x - 3)(x - 7)"),
     )
-    assert [r["match"] for r in out] == ["e/1", None, None, "e/2"]
-    assert [r["overlap"] > 0 for r in out] == [True, False, False, True]
+    assert [r["match"] for r in out] == ["e/1", None, None, "e/1", "e/2"]
+    assert [r["overlap"] > 0 for r in out] == [True, False, False, True, True]
 
 
 def test_ideographs_and_latex_commands_are_words(index):
