@@ -672,10 +672,11 @@ DEMO_EXPERIMENT: dict[str, Any] = {
     "seeds": [1, 2, 3],
     "samples": 2048,
     "stage_1": 0.25,
-    "train": {"batch": 16, "max_length": 192},
+    "train": {"batch": 8, "max_length": 192, "lr_2": 0.002},
+    "evaluation": {"generate": 40},
     "backbone": {
         "samples": 2000,
-        "threads": 2,
+        "threads": 1,
         "model": {"d": 96, "layers": 4, "heads": 4, "kv_heads": 2, "ffn": 256, "projector_ffn": 192},
     },
 }
