@@ -2,12 +2,14 @@
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from catalog.console import say
 from catalog.errors import UserError, nearest
 
 _PREFIX = ".tmp-"
@@ -49,6 +51,24 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
         if isinstance(e, OSError):
             raise explain(e, path) from e
         raise
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold `folder` against other processes that ask for it too; wait until it is free. A process that dies lets go."""
+    path = folder / ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = path.open("wb")
+    except OSError as e:
+        raise explain(e, path) from e
+    with held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another process that writes `{folder}`")
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def sync_folder(folder: Path) -> None:

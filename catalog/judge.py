@@ -99,6 +99,9 @@ def bound_fields(raw: Mapping[str, Any], where: str) -> dict[str, Any]:
     if "low" in out and "high" in out and out["low"] > out["high"]:
         msg = f"{where}: min {out['low']} is above max {out['high']}"
         raise UserError(msg, usage=True)
+    if "per" in raw and "top" not in raw:
+        msg = f"{where}: `per` says over what a fraction is taken; it needs `top`"
+        raise UserError(msg, usage=True)
     if "top" in raw:
         top = number(raw["top"], f"`top` of {where}")
         if out or not 0 < top <= 1:

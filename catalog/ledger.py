@@ -55,26 +55,31 @@ class Digest:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
-        self._hashes: dict[tuple[str, int], Any] = {}
+        # One hash per column (id, value, null, keep, match): in a single one, it would show where a source is cut.
+        self._hashes: dict[tuple[str, int], list[Any]] = {}
 
     def add(self, source: str, ids: pl.Series, verdicts: Sequence[pl.DataFrame]) -> None:
         """Add the verdicts of the next samples of a source."""
         names = "\n".join(ids.to_list()).encode() + b"\n" if len(ids) else b""
         for k, v in enumerate(verdicts):
-            h = self._hashes.setdefault((source, k), hashlib.sha256())
             value = v["value"].fill_null(0.0).to_numpy()
             value = np.where(np.isnan(value), np.nan, value) + 0.0  # one NaN, one zero
-            h.update(names)
-            h.update(value.astype("<f8").tobytes())
-            h.update(v["value"].is_null().to_numpy().tobytes())
-            h.update(v["keep"].to_numpy().tobytes())
-            h.update("\n".join(m or "" for m in v["match"].to_list()).encode())
+            columns = (
+                names,
+                value.astype("<f8").tobytes(),
+                v["value"].is_null().to_numpy().tobytes(),
+                v["keep"].to_numpy().tobytes(),
+                "".join(f"{m or ''}\n" for m in v["match"].to_list()).encode(),
+            )
+            hashes = self._hashes.setdefault((source, k), [hashlib.sha256() for _ in columns])
+            for h, data in zip(hashes, columns, strict=True):
+                h.update(data)
 
     def hexdigest(self) -> str:
         """Return the digest."""
         from catalog.digests import json_digest
 
-        rows = {f"{source}/{k}": h.hexdigest() for (source, k), h in self._hashes.items()}
+        rows = {f"{source}/{k}": [h.hexdigest() for h in hashes] for (source, k), hashes in self._hashes.items()}
         return json_digest({"rules": [r.to_json() for r in self._rules], "verdicts": rows})
 
 
@@ -226,6 +231,8 @@ def _changed(rule: Rule, change: Mapping[str, str]) -> Rule:
         given |= {"top": rule.top, "per": rule.per} if rule.top is not None else {}
     given |= change
     given = {k: v for k, v in given.items() if v != "none"}
+    if change.get("top") == "none":
+        given.pop("per", None)
     fields = bound_fields(given, f"bound `{rule.key}`")
     return dataclasses.replace(rule, **({"low": None, "high": None, "top": None} | fields))
 

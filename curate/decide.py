@@ -52,7 +52,7 @@ def decide(
     train = [sources[s.name] for s in recipe.members]
     every = [rule for stage, flt in stages for rule in rules(stage, flt)]
     ordered = [r for r in every if not r.cluster] + [r for r in every if r.cluster]
-    filters = {flt.name: flt for _, flt in stages}
+    filters = {flt.name: (stage, flt) for stage, flt in stages}
     cuts = {r.key: cutoffs(_pool(store, filters, r, train), r) for r in ordered if r.top is not None}
     work = store.root / "datasets" / recipe.name / ".work"
     remove(work)  # a killed run's half: judging takes seconds, so it starts afresh
@@ -85,7 +85,7 @@ def decide(
 
 
 def _chunks(
-    store: Store, filters: Mapping[str, base.Filter], train: Sequence[SourceVersion], only: Sequence[str] | None = None
+    store: Store, filters: Mapping[str, Bound], train: Sequence[SourceVersion], only: Sequence[str] | None = None
 ) -> Iterator[_Chunk]:
     for source in sorted(train, key=lambda s: s.name):
         per = max(1, ledger.CHUNK // source.shard_rows)
@@ -110,11 +110,16 @@ def _chunks(
                 )
 
 
-def _scores(store: Store, flt: base.Filter, source: SourceVersion, shard: int, samples: int) -> pl.DataFrame:
-    """Read a shard's scores without signatures; nulls where the stage was limited to other sources."""
+def _scores(store: Store, bound: Bound, source: SourceVersion, shard: int, samples: int) -> pl.DataFrame:
+    """Read a shard's scores without signatures; nulls where the stage is limited to other sources.
+
+    Such a source may have scores all the same, from another recipe: they are not looked at, or what a run gives would
+    depend on what ran before it in this store.
+    """
+    stage, flt = bound
     columns = [c for c, t in flt.scores.items() if c == "match" or _is_number(t)]
     path = store.score_path(flt.name, flt.fingerprint, source.digest, shard)
-    if not path.exists():
+    if stage.sources and source.name not in stage.sources:
         return pl.DataFrame({c: pl.Series([None], dtype=pl.Float64).new_from_index(0, samples) for c in columns})
     frame = pl.DataFrame(pl.from_arrow(read_table(path, columns)))
     numbers = [c for c in columns if c != "match"]
@@ -133,13 +138,13 @@ def _value(chunk: _Chunk, rule: Rule) -> pl.DataFrame:
     )
 
 
-def _pool(store: Store, filters: Mapping[str, base.Filter], rule: Rule, train: Sequence[SourceVersion]) -> pl.DataFrame:
+def _pool(store: Store, filters: Mapping[str, Bound], rule: Rule, train: Sequence[SourceVersion]) -> pl.DataFrame:
     return pl.concat([_value(c, rule) for c in _chunks(store, filters, train, [rule.stage])])
 
 
 def _settle_clusters(
     store: Store,
-    filters: Mapping[str, base.Filter],
+    filters: Mapping[str, Bound],
     ordered: Sequence[Rule],
     cuts: Mapping[str, Mapping[str, Cutoff]],
     train: Sequence[SourceVersion],
@@ -154,7 +159,7 @@ def _settle_clusters(
     found = {}
     for number, rule in enumerate(cluster_rules):
         progress("cluster", number, len(cluster_rules))
-        found[rule.key] = clusters.cluster(store, filters[rule.stage], rule, train)
+        found[rule.key] = clusters.cluster(store, filters[rule.stage][1], rule, train)
     members = sorted({i for f in found.values() for i in f["id"].to_list()})
     state = _states(store, filters, ordered, cuts, train, members, cluster_rules)
     dead: dict[str, set[str]] = {}
@@ -175,7 +180,7 @@ def _settle_clusters(
 
 def _states(
     store: Store,
-    filters: Mapping[str, base.Filter],
+    filters: Mapping[str, Bound],
     ordered: Sequence[Rule],
     cuts: Mapping[str, Mapping[str, Cutoff]],
     train: Sequence[SourceVersion],

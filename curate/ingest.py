@@ -264,7 +264,7 @@ def ingest(
         return known
 
     work = home / ".work" / key
-    folder = work / "version"
+    folder = (work / "version").absolute()  # a worker of a Ray cluster stands in another folder than we do
     sweep(work)
     slices = _plan(work / "plan.json", reader, shard_rows)
     total = sum(s.rows for s in slices)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from catalog.files import alone
 from catalog.store import DatasetVersion, SourceVersion, Store
 from curate import prepare
 from curate.decide import Bound, decide
@@ -37,7 +38,8 @@ def run(recipe: Recipe, store: Store, *, engine: Engine, data: Path, progress: P
     stages = [(s, f) for s, f in prepare.resolve(store, recipe, sources, models, build=True, progress=progress) if f]
     train = [sources[s.name] for s in recipe.members]
     work = score(store, stages, train, engine=engine, progress=progress)
-    dataset = decide(recipe, store, stages, sources, progress=progress, volatile=_volatile(engine, started))
+    with alone(store.root / "datasets" / recipe.name):  # two runs of one recipe would write into one folder
+        dataset = decide(recipe, store, stages, sources, progress=progress, volatile=_volatile(engine, started))
     return Result(dataset=dataset, work=work)
 
 
@@ -56,7 +58,8 @@ def ingest_all(
         def step(done: int, total: int, name: str = spec.name) -> None:
             progress(f"ingest {name}", done, total)
 
-        out[spec.name] = ingest(store, spec, engine=engine, shard_rows=recipe.shard_rows, data=data, progress=step)
+        with alone(store.root / "sources" / spec.name):  # whoever comes second to the same input finds it read
+            out[spec.name] = ingest(store, spec, engine=engine, shard_rows=recipe.shard_rows, data=data, progress=step)
     return out
 
 
@@ -67,7 +70,7 @@ def score(
     items, cached = missing_items(
         store, [(s.name, s.digest, s.shards) for s in sources], [(f, st.sources) for st, f in stages]
     )
-    task = ScoreTask(root=str(store.root), filters=tuple(frozen(f.name, f.params) for _, f in stages))
+    task = ScoreTask(root=str(store.root.absolute()), filters=tuple(frozen(f.name, f.params) for _, f in stages))
     written = samples = 0
     sizes = {s.name: s.samples for s in sources}
     progress("score", 0, len(items))

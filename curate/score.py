@@ -67,8 +67,9 @@ def _load(name: str, params: str) -> base.Filter:
 
 
 def frozen(name: str, params: Mapping[str, Any]) -> tuple[str, str]:
-    """Return a filter as (name, parameters as JSON): hashable and picklable."""
-    return name, json.dumps(params, sort_keys=True)
+    """Return a filter as (name, parameters as JSON): hashable and picklable, paths absolute for workers elsewhere."""
+    paths = {k: str(Path(v).absolute()) for k in base.PATH_PARAMETERS if (v := params.get(k)) and Path(v).exists()}
+    return name, json.dumps({**params, **paths}, sort_keys=True)
 
 
 def score_table(table: pa.Table, filters: Sequence[base.Filter], reader: MediaReader) -> list[pa.Table]:

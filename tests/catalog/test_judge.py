@@ -105,7 +105,7 @@ def test_a_rule_survives_json_exactly() -> None:
 
 @pytest.mark.parametrize(
     "raw", [{"min": 2, "max": 1}, {"top": 0}, {"top": 1.5}, {"top": 0.5, "min": 1}, {"min": "x"}, {"mim": 1},
-            {"top": 0.5, "per": "shard"}, {"min": True}],
+            {"top": 0.5, "per": "shard"}, {"min": 1, "per": "source"}, {"min": True}],
 )  # fmt: skip
 def test_a_bound_that_makes_no_sense_is_refused(raw: dict[str, object]) -> None:
     with pytest.raises(UserError) as e:

@@ -1,3 +1,4 @@
+import contextlib
 import importlib.util
 import json
 import os
@@ -155,6 +156,62 @@ def test_another_cut_into_shards_leaves_ledger_and_content(
     assert (out.ledger, out.content, out.digest) == (done[1].ledger, done[1].content, done[1].digest)
 
 
+def test_what_another_recipe_scored_does_not_change_who_survives(tmp_path: Path) -> None:
+    # Two sources with one text; only `a` is scored, so its copy is preferred, whatever is known about `b`.
+    for name, text in (("a", "the same words"), ("b", "the same words")):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"text": text}) + "\n")
+    sources = [{"name": n, "format": "text", "path": f"{n}.jsonl", "task": "text"} for n in "ab"]
+    judged = {"filter": "gopher_quality", "bounds": {"words": {"min": 1}}}
+    dedup = {"filter": "dedup_exact", "prefer": ["gopher_quality.words"]}
+
+    def digest(store: Path, only: list[str], name: str = "x") -> str:
+        stages = [{**judged, "sources": only}, dedup]
+        spec = recipes.parse({"name": name, "sources": sources, "stages": stages}, "test")
+        found = runs.run(spec, Store(store), engine=Serial(), data=tmp_path, progress=lambda *_: None).dataset
+        return found.digest
+
+    fresh = digest(tmp_path / "fresh", ["b"])
+    digest(tmp_path / "used", ["a", "b"], name="other")
+    assert digest(tmp_path / "used", ["b"]) == fresh
+
+
+def test_lost_scores_stop_the_run(recipe: Path, tmp_path: Path) -> None:
+    class Forgetful(Serial):
+        def map(self, task: Callable[[Any], Any], items: Sequence[Any], *, gpu: bool = False) -> Iterator[Any]:
+            yield from super().map(task, items, gpu=gpu)
+            for path in tmp_path.glob("scores/image_size@*/*/00000.parquet"):
+                path.unlink()
+
+    with pytest.raises(UserError, match="no such file"):
+        go(recipe, tmp_path, Forgetful())
+
+
+def test_workers_may_stand_in_another_folder(
+    recipe: Path, done: tuple[Store, DatasetVersion], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Elsewhere(Serial):
+        def map(self, task: Callable[[Any], Any], items: Sequence[Any], *, gpu: bool = False) -> Iterator[Any]:
+            for item in items:
+                with contextlib.chdir(tmp_path / "there"):
+                    out = task(item)
+                yield out
+
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert go(recipe, Path("store"), Elsewhere()).dataset.digest == done[1].digest
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_two_runs_at_once_take_turns(recipe: Path, done: tuple[Store, DatasetVersion], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cli", "run", str(recipe), "--workers", "1", "--json", "--store", str(tmp_path)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        out, said = process.communicate()
+        assert process.returncode == 0, said
+        assert json.loads(out)["digest"] == done[1].digest
+
+
 def files(folder: Path) -> dict[str, str]:
     return {p.relative_to(folder).as_posix(): file_digest(p) for p in sorted(folder.rglob("*")) if p.is_file()}
 
@@ -244,6 +301,7 @@ def test_a_kill_in_any_stage_loses_nothing_and_changes_nothing(tmp_path: Path) -
     want = json.loads(clean.stdout)
     store = tmp_path / "killed"
     killed = []
+    before: dict[Path, int] = {}
     for stage, pattern in KILL_AT.items():
         process = subprocess.Popen([*command, str(store)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                    start_new_session=True)  # fmt: skip
@@ -254,7 +312,8 @@ def test_a_kill_in_any_stage_loses_nothing_and_changes_nothing(tmp_path: Path) -
                 break
             time.sleep(0.001)
         process.wait()
-        before = {p: p.stat().st_mtime_ns for p in store.glob("scores/*/*/*.parquet") if not p.name.startswith(".tmp")}
+        for p in store.glob("scores/*/*/[0-9]*.parquet"):
+            before.setdefault(p, p.stat().st_mtime_ns)
     assert {"ingest", "index", "score", "cluster", "judge"} <= set(killed)
     again = subprocess.run([*command, str(store)], capture_output=True, text=True, check=True)
     got = json.loads(again.stdout)
