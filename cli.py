@@ -590,6 +590,10 @@ def evaluate(run: Path, locks: Sequence[str], backbone: Path, clip: Path, as_jso
     from trainer.evaluate import evaluate_run, summary
 
     named = dict(lock.partition("=")[::2] for lock in locks)
+    for task, path in named.items():
+        if not task or not path:
+            msg = f"`--on {task}` names no lock: expected TASK=LOCK, as `vqa=heldout/vqa.lock.json`"
+            raise UserError(msg, usage=True)
     with bars() as progress:
         found = evaluate_run(
             run, {task: Path(path) for task, path in named.items()}, backbone=backbone, clip=clip,

@@ -1,7 +1,8 @@
 """The one error that a user is meant to read."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class UserError(Exception):
@@ -44,4 +45,17 @@ def unknown_keys(given: Iterable[str], known: Iterable[str], where: str) -> None
     for key in given:
         if key not in known:
             msg = f"unknown key `{key}` in {where}{nearest(str(key), known)}"
+            raise UserError(msg, usage=True)
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def wrong_kinds(given: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> None:
+    """Raise `UserError` for the first value of `given` that is of another kind than its default, where that tells one."""
+    for key, value in given.items():
+        kind = type(defaults.get(key))
+        right = (int, float) if kind is float else (kind,)
+        if kind in _KINDS and (not isinstance(value, right) or (isinstance(value, bool) and kind is not bool)):
+            msg = f"`{key}` of {where} must be {_KINDS[kind]}, got `{value}`"
             raise UserError(msg, usage=True)

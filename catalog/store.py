@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from catalog.errors import UserError, nearest
 from catalog.files import read_json, write_json
+from catalog.schema import KEPT, VERDICT
 from catalog.shards import read_table, shard_name
 
 SHORT = 16
@@ -161,12 +162,12 @@ class Store:
     def kept(self, dataset: DatasetVersion, source: str) -> pa.Table:
         """Return the KEPT rows of one source in a dataset version, in shard and row order."""
         folder = self.dataset_dir(dataset.name, dataset.version) / "kept" / source
-        return pa.concat_tables([read_table(p) for p in sorted(folder.glob("*.parquet"))])
+        return pa.concat_tables([KEPT.empty_table(), *(read_table(p) for p in sorted(folder.glob("*.parquet")))])
 
     def verdicts(self, dataset: DatasetVersion, source: str) -> pa.Table:
         """Return the VERDICT rows of one source in a dataset version."""
         folder = self.dataset_dir(dataset.name, dataset.version) / "verdicts" / source
-        return pa.concat_tables([read_table(p) for p in sorted(folder.glob("*.parquet"))])
+        return pa.concat_tables([VERDICT.empty_table(), *(read_table(p) for p in sorted(folder.glob("*.parquet")))])
 
 
 def _pick(ref: str, versions: list[Any], what: str, digest_of: Any) -> Any:

@@ -64,6 +64,9 @@ class SourceSpec:
         ):
             msg = f"`{self.name}` cannot name a source: use {_NAME}"
             raise UserError(msg, usage=True)
+        if not isinstance(self.license, str):
+            msg = f"`license` of source `{self.name}` must be text, got `{self.license}`"
+            raise UserError(msg, usage=True)
         for what, value, known in (("task", self.task, TASKS), ("role", self.role, ROLES)):
             if value not in known:
                 msg = f"source `{self.name}`: unknown {what} `{value}`{nearest(str(value), known)}"

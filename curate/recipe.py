@@ -27,9 +27,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import UserError, nearest, unknown_keys
+import pyarrow as pa
+
+from catalog.errors import UserError, nearest, unknown_keys, wrong_kinds
 from catalog.files import read_yaml
 from catalog.judge import Rule, bound_fields
+from catalog.schema import TASKS
 from curate.ingest import SourceSpec
 from filters import base
 
@@ -118,6 +121,8 @@ def parse(raw: Any, where: str) -> Recipe:
         mixture=raw.get("mixture"),
     )
     _check_prefer(recipe)
+    if recipe.mixture is not None:
+        _mapping(recipe.mixture, f"`mixture` of {where}")
     if not recipe.members:
         msg = f"{where} has no source with role `{recipe.role}`"
         raise UserError(msg, usage=True)
@@ -144,19 +149,36 @@ def _stage(raw: Any, sources: tuple[SourceSpec, ...], models: tuple[ModelSpec, .
     unknown_keys(raw, ("filter", "params", "bounds", "sources", "tasks", "against", "prefer"), where)
     params = _mapping(raw.get("params") or {}, f"`params` of {where}")
     loaded = base.load(name, params)
+    wrong_kinds(params, base.load(name).params, f"`params` of {where}")
+    if loaded.needs_model and not params.get("model"):
+        msg = f"{where} scores nothing without a model"
+        raise UserError(
+            msg, hint="`params: {model: ...}` names one of `models`, a folder or a model of open_clip", usage=True
+        )
+    for key, needs, what in (
+        ("prefer", loaded.cluster, "deduplicates"),
+        ("against", loaded.build, "decontaminates"),
+    ):
+        if raw.get(key) and needs is None:
+            msg = f"`{key}` of {where} means nothing: the filter never {what}"
+            raise UserError(msg, usage=True)
     bounds: dict[str, Mapping[str, Any]] = {
         score: {k: v for k, v in (("low", low), ("high", high)) if v is not None}
         for score, (low, high) in loaded.bounds.items()
     }
     if "bounds" in raw:
         given = _mapping(raw["bounds"] or {}, f"`bounds` of {where}")
-        _known(list(given), list(loaded.scores), "score", where)
-        bounds = {score: bound_fields(b or {}, f"bound `{score}` of {where}") for score, b in given.items()}
+        _known(list(given), _numbers(loaded), "score with bounds", where)
+        bounds = {
+            s: bound_fields(_mapping(b or {}, f"bound `{s}` of {where}"), f"bound `{s}` of {where}")
+            for s, b in given.items()
+        }
     for key, known, what in (
         ("sources", [s.name for s in sources], "source"),
         ("against", [s.name for s in sources if s.role == "eval"], "source with role `eval`"),
     ):
         _known(_list(raw.get(key) or [], f"`{key}` of {where}"), known, what, where)
+    _known(_list(raw.get("tasks") or [], f"`tasks` of {where}"), list(TASKS), "task", where)
     return StageSpec(
         filter=name,
         params=params,
@@ -169,9 +191,16 @@ def _stage(raw: Any, sources: tuple[SourceSpec, ...], models: tuple[ModelSpec, .
 
 
 def _check_prefer(recipe: Recipe) -> None:
-    scores = [f"{s.filter}.{score}" for s in recipe.stages for score in base.load(s.filter, s.params).scores]
+    scores = [f"{s.filter}.{score}" for s in recipe.stages for score in _numbers(base.load(s.filter, s.params))]
     for stage in recipe.stages:
         _known(list(stage.prefer), scores, "score", f"`prefer` of stage `{stage.filter}`")
+
+
+def _numbers(loaded: base.Filter) -> list[str]:
+    """Return the scores of a filter that can be compared: not signatures, not names of matches."""
+    if loaded.cluster:
+        return []
+    return [s for s, kind in loaded.scores.items() if not pa.types.is_string(kind) and not pa.types.is_binary(kind)]
 
 
 def rules(stage: StageSpec, loaded: base.Filter) -> list[Rule]:

@@ -64,6 +64,7 @@ def test_wrong_use_is_exit_code_2_and_names_the_nearest(tmp_path: Path) -> None:
         (("run", recipe, "--engine", "rya"), "did you mean"),
         (("run",), "Missing argument"),
         (("run", recipe, "--wrokers", "2"), "--workers"),
+        (("evaluate", "run", "--on", "vqa", "--backbone", "b", "--clip", "c"), "expected TASK=LOCK"),
     ]
     for args, expected in cases:
         done = cuvee(*args)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from catalog.errors import UserError, unknown_keys
+from catalog.errors import UserError, unknown_keys, wrong_kinds
 from catalog.files import write_json
 from trainer import checkpoint
 from trainer.batch import IGNORE, Encoded, collate, encode_sample, encode_text
@@ -51,6 +51,7 @@ class BackboneConfig:
     def from_dict(cls, fields: Mapping[str, Any]) -> "BackboneConfig":
         """Build from a mapping; an unknown key is an error that names the nearest one."""
         unknown_keys(fields, (f.name for f in dataclasses.fields(cls)), "the backbone config")
+        wrong_kinds(fields, dataclasses.asdict(cls()), "the backbone config")
         return cls(**fields)
 
 

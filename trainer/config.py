@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from catalog.errors import UserError, unknown_keys
+from catalog.errors import UserError, unknown_keys, wrong_kinds
 
 Arch = Literal["D", "X", "H"]
 ARCHS: tuple[Arch, ...] = ("D", "X", "H")
@@ -125,6 +125,7 @@ class ModelConfig:
     def from_dict(cls, fields: dict[str, Any]) -> "ModelConfig":
         """Build from `to_dict`'s result; an unknown key is an error that names the nearest one."""
         unknown_keys(fields, (f.name for f in dataclasses.fields(cls)), "the model config")
+        wrong_kinds(fields, dataclasses.asdict(cls()), "the model config")
         return cls(**fields)
 
 

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from catalog.errors import UserError, unknown_keys
+from catalog.errors import UserError, unknown_keys, wrong_kinds
 from catalog.files import atomic, read_json, write_json
 from trainer import checkpoint
 from trainer.batch import Encoded, collate
@@ -84,6 +84,7 @@ class TrainConfig:
     def from_dict(cls, fields: Mapping[str, Any]) -> "TrainConfig":
         """Build from a mapping; an unknown key is an error that names the nearest one."""
         unknown_keys(fields, (f.name for f in dataclasses.fields(cls)), "the train config")
+        wrong_kinds(fields, dataclasses.asdict(cls()), "the train config")
         return cls(**fields)
 
     def to_dict(self) -> dict[str, Any]:

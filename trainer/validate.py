@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from catalog.errors import UserError, unknown_keys
+from catalog.errors import UserError, unknown_keys, wrong_kinds
 from catalog.files import atomic, read_json, write_json
 from trainer.backbone import BackboneConfig, train_backbone
 from trainer.checkpoint import config_digest
@@ -99,6 +99,11 @@ class Experiment:
             if key not in spec:
                 msg = f"the experiment has no `{key}`"
                 raise UserError(msg, usage=True)
+        wrong_kinds(spec, {f.name: f.default for f in dataclasses.fields(cls)}, "the experiment")
+        for key in ("architectures", "seeds", "backbone_locks"):
+            if not isinstance(spec.get(key) or [], list):
+                msg = f"`{key}` of the experiment must be a list, got `{spec[key]}`"
+                raise UserError(msg, usage=True)
         made: dict[str, Any] = dict(spec)
         for key in ("arms", "eval"):
             made[key] = {str(k): base / str(v) for k, v in _mapping(spec[key], key).items()}
@@ -124,6 +129,7 @@ class Experiment:
     def eval_config(self) -> EvalConfig:
         """Return the settings of evaluation; tiles, length and threads as in training unless said."""
         unknown_keys(self.evaluation, (f.name for f in dataclasses.fields(EvalConfig)), "`evaluation`")
+        wrong_kinds(self.evaluation, dataclasses.asdict(EvalConfig()), "`evaluation`")
         t = TrainConfig.from_dict(self.train)
         same = {"max_tiles": t.max_tiles_2, "max_length": t.max_length, "threads": t.threads}
         return EvalConfig(**{**same, **self.evaluation})

@@ -140,7 +140,7 @@ def load(name: str, params: Mapping[str, Any], data: Path) -> SourceReader:
     """
     cls = _reader(name)
     unknown_keys(params, parameters(name), f"a source of format `{name}`")
-    if "path" not in params:
+    if not params.get("path"):
         msg = f"a source of format `{name}` needs `path`"
         raise UserError(msg, usage=True)
     reader: SourceReader = cls(data=Path(data), **params)
@@ -158,7 +158,11 @@ def as_list(value: str | Sequence[str] | None) -> list[str]:
     """Return one string or several as a list."""
     if value is None:
         return []
-    return [value] if isinstance(value, str) else [str(v) for v in value]
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list | tuple) or not all(isinstance(v, str) for v in values):
+        msg = f"expected a name or a list of names, got `{value}`"
+        raise UserError(msg, usage=True)
+    return list(values)
 
 
 def only(parts: Iterable[Mapping[str, Any]], key: str) -> list[Any]:

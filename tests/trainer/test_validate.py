@@ -90,7 +90,8 @@ def test_compare_finds_a_planted_difference() -> None:
     ("more", "words"),
     [({"seeds": [1, 2]}, "at least 3"), ({"seeds": [1, 2, 2, 3]}, "twice"), ({"arms": {"a": "x"}}, "at least 2"),
      ({"architectures": ["Z"]}, "expected some of D, X, H"), ({"train": {"seed": 1}}, "set by the grid"),
-     ({"sample": 3}, "`samples`"),
+     ({"sample": 3}, "`samples`"), ({"samples": "many"}, "`samples` .* must be a whole number"), ({"seeds": 3}, "must be a list"),
+     ({"train": {"batch": "x"}}, "`batch` .* must be a whole number"), ({"evaluation": {"items": 1.5}}, "whole number"),
      ({"train": {"bach": 1}}, "`batch`"), ({"evaluation": {"item": 1}}, "`items`"), ({"arms": [1]}, "expected a mapping")],
 )  # fmt: skip
 def test_wrong_specs_are_told(tmp_path: Path, more: dict[str, Any], words: str) -> None:

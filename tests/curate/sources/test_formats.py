@@ -8,7 +8,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers_sources import codes, image, lines, outcomes, tar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from catalog.errors import UserError
 from catalog.schema import REJECT_CODES
 from curate.sources import base
 from curate.sources._fields import Fields
+from tests.curate.sources.helpers_sources import codes, image, lines, outcomes, tar
 
 JPG = image()
 
