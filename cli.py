@@ -285,7 +285,7 @@ def why(id_: str, dataset: str | None, store: Path, as_json: bool) -> None:
     from catalog.store import Store
 
     where = Store(store)
-    out = ledger.why(where, latest(where, dataset), id_)
+    out = ledger.why(where, latest(where, dataset, source=id_.partition("/")[0]), id_)
     if as_json:
         emit(out)
         return
@@ -335,15 +335,20 @@ def what_if(dataset: str | None, settings: Sequence[str], store: Path, as_json: 
     table(out["sources"])
 
 
-def latest(store: Any, ref: str | None) -> Any:
-    """Return the dataset version that `ref` names, or the one made last."""
+def latest(store: Any, ref: str | None, *, source: str | None = None) -> Any:
+    """Return the dataset version that `ref` names, or the one made last: with `source`, and with bounds, if any has them."""
     if ref is not None:
         return store.dataset(ref)
-    found = sorted(store.datasets(), key=lambda d: str(d.volatile.get("created_at", "")))
+    found = store.datasets()
     if not found:
         msg = f"no dataset version in store `{store.root}`"
         raise UserError(msg, hint="`cuvee run RECIPE` makes one; `--store` names another store")
-    return found[-1]
+
+    def rank(d: Any) -> tuple[bool, bool, str]:
+        has_source = source is None or any(s["name"] == source for s in d.sources)
+        return has_source, bool(d.recipe.get("rules")), str(d.volatile.get("created_at", ""))
+
+    return max(found, key=rank)
 
 
 @cuvee.command()

@@ -52,6 +52,7 @@ class Index:
 
     def ls(self, kind: str | None = None) -> list[Row]:
         """Return {kind, ref, created_at, samples, detail} of everything, or of one kind, by name and then by time."""
+        kind = kind.removesuffix("s") if kind else None  # `datasets` as well as `dataset`
         if kind is not None and kind not in KINDS:
             msg = f"no kind `{kind}`{nearest(kind, KINDS)}"
             raise UserError(msg, usage=True)

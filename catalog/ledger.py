@@ -109,8 +109,19 @@ class Ledger:
         chunks = [c for p in parts for c in p.chunks]
         return pl.Series(name, pa.chunked_array(chunks, type=VERDICT.field(name).type))
 
+    def ids(self) -> pl.Series:
+        """Return the id of every sample, in the same order."""
+        if self.rules:
+            return self.column(0, "id")
+        # No rule, no verdict: everything is kept.
+        kept = [pl.Series("id", self._store.kept(self.dataset, s)["id"]) for s in self.sources]
+        return pl.concat([pl.Series("id", [], dtype=pl.String), *kept])
+
     def sources_of(self) -> pl.Series:
         """Return the source of every sample, in the same order."""
+        if not self.rules:
+            counts = [(str(s["name"]), int(s["samples"])) for s in self.dataset.sources]
+            return pl.Series("source", [name for name, n in counts for _ in range(n)], dtype=pl.String)
         return pl.concat(
             [
                 pl.Series("source", [s], dtype=pl.String).new_from_index(0, f.metadata.row_group(0).num_rows)
@@ -251,7 +262,7 @@ def what_if(store: Store, dataset: DatasetVersion, settings: Sequence[str]) -> d
     after = before.copy()
     source = ledger.sources_of()
     rules = [_changed(r, changes[r.key]) if r.key in changes else r for r in ledger.rules]
-    ids = ledger.column(0, "id") if rules else pl.Series("id", [], dtype=pl.String)
+    ids = ledger.ids()
     for k, rule in enumerate(rules):
         if rule.key in changes:
             task = ledger.tasks_of() if rule.per == "task" else pl.Series([""]).new_from_index(0, len(ids))

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from catalog.digests import fingerprint
 from catalog.errors import UserError
+from catalog.files import alone
 from catalog.shards import MediaReader, write_table
 from catalog.store import SHORT, SourceVersion, Store
 from curate.recipe import ModelSpec, Recipe, StageSpec
@@ -71,7 +72,9 @@ def fit_models(
         def step(done: int, total: int, name: str = spec.name) -> None:
             progress(f"fit {name}", done, total)
 
-        with MediaReader(store.root) as reader:
+        with alone(folder.parent), MediaReader(store.root) as reader:
+            if folder.exists():  # another run has fitted it meanwhile
+                continue
             fit_clip.fit(batches(store, source), reader, folder, config=fit_clip.config(spec.config), progress=step)
     return out
 

@@ -69,7 +69,7 @@ class _Page:
         rules = self._ledger.rules
         self._keep = self._ledger.keep_matrix()
         self._source = self._ledger.sources_of()
-        self._ids = self._ledger.column(0, "id") if rules else pl.Series("id", [], dtype=pl.String)
+        self._ids = self._ledger.ids()
         self._alive = np.asarray(self._keep.all(axis=0))
         self._funnel = funnel(rules, self._keep)
         self._cards = _Cards(store, dataset)

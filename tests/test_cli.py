@@ -90,6 +90,21 @@ def test_a_failure_is_exit_code_1_with_one_line_and_a_hint(tmp_path: Path) -> No
     assert "hint: `cuvee run RECIPE` makes one" in done.stderr
 
 
+def test_why_and_what_if_look_at_the_latest_dataset_that_has_something_to_say(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
+    source = "{format: text, path: a.jsonl, task: text, name"
+    bound = "stages: [{filter: gopher_quality, bounds: {words: {min: 1}}}]\n"
+    for name, of, stages in (("judged", "a", bound), ("raw", "a", ""), ("other", "b", "")):
+        recipe = tmp_path / f"{name}.yaml"
+        recipe.write_text(f"name: {name}\nsources: [{source}: {of}}}]\n{stages}")
+        assert cuvee("run", recipe, "--store", tmp_path / "store", "--workers", "1").returncode == 0
+    why = cuvee("why", "a/a.jsonl:1", "--store", tmp_path / "store", "--json")
+    assert json.loads(why.stdout)["dataset"].startswith("judged@")
+    assert "other@" in cuvee("why", "b/a.jsonl:1", "--store", tmp_path / "store", "--json").stdout
+    done = cuvee("what-if", "--set", "gopher_quality.min=2", "--store", tmp_path / "store", "--json")
+    assert json.loads(done.stdout)["dataset"].startswith("judged@")
+
+
 def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

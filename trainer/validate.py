@@ -212,7 +212,7 @@ def validate(
         "evaluation": dataclasses.asdict(experiment.eval_config()),
     }
     settings["encoder"] = encoder_digest(VisionEncoder.from_clip(experiment.clip))
-    folder = out / config_digest(settings)[:16]
+    folder = (out / config_digest(settings)[:16]).absolute()  # cells may run in another folder than this process
     write_json(folder / "experiment.json", settings)
 
     evaluation = experiment.eval_config()
@@ -228,8 +228,9 @@ def validate(
     before = evaluate_run(backbone, experiment.eval, backbone=backbone, clip=experiment.clip, features=folder / "features",
                           config=evaluation, complete=True, open_lock=open_lock)  # fmt: skip
     cells = [
-        Cell(arm=arm, lock=lock, config=experiment.train_config(arch, seed), evaluation=evaluation, eval=experiment.eval,
-             backbone=backbone, clip=experiment.clip, folder=folder, open_lock=open_lock)
+        Cell(arm=arm, lock=lock.absolute(), config=experiment.train_config(arch, seed), evaluation=evaluation,
+             eval={task: path.absolute() for task, path in experiment.eval.items()},
+             backbone=backbone, clip=experiment.clip.absolute(), folder=folder, open_lock=open_lock)
         for seed, arch, (arm, lock) in itertools.product(experiment.seeds, experiment.architectures, experiment.arms.items())
     ]  # fmt: skip
     done: list[dict[str, Any]] = []

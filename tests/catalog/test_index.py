@@ -50,6 +50,7 @@ def test_ls_lists_everything_in_order(store: Store) -> None:
     assert [r["kind"] for r in open_index(store).ls("run")] == ["run"]
     with pytest.raises(UserError, match="did you mean `source`"):
         open_index(store).ls("sourc")
+    assert open_index(store).ls("runs") == open_index(store).ls("run")
 
 
 def test_a_run_can_be_walked_back_to_its_sources(store: Store) -> None:

@@ -65,6 +65,20 @@ def test_what_a_source_cannot_mean_is_wrong_use(source: dict[str, Any], expected
     assert e.value.usage
 
 
+def test_a_recipe_without_stages_keeps_everything_and_has_a_report(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n')
+    engine, store = choose("local", workers=1, address=None), Store(tmp_path / "store")
+    raw = {**recipe(), "stages": []}
+    try:
+        found = runs.run(recipes.parse(raw, "r"), store, engine=engine, data=tmp_path, progress=lambda *_: None).dataset
+    finally:
+        engine.close()
+    ledger = Ledger(store, found)
+    assert ledger.ids().to_list() == ["a/a.jsonl:1", "a/a.jsonl:2"]
+    assert ledger.sources_of().to_list() == ["a", "a"]
+    assert report.write(store, found, tmp_path / "report.html").is_file()
+
+
 def test_an_empty_source_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
     (tmp_path / "b.jsonl").write_text("")
