@@ -75,7 +75,7 @@ def heat(rows: Sequence[Mapping[str, Any]]) -> str:
         parts += [
             f'<rect x="{128 + k * 150}" y="{y}" width="144" height="28" fill="{"#2f855a" if good else "#c53030"}" '
             f'fill-opacity="{strength:.2f}" stroke="#e2e8f0"/>',
-            f'<text x="{200 + k * 150}" y="{y + 19}" text-anchor="middle" font-weight="{weight}">{row["mean"]:+.3f}</text>',
+            f'<text x="{200 + k * 150}" y="{y + 19}" text-anchor="middle" style="font-weight:{weight}">{row["mean"]:+.3f}</text>',
         ]
     parts += [f'<text x="118" y="{47 + k * 32}" text-anchor="end">{html.escape(t)}</text>' for k, t in enumerate(tasks)]
     return _svg(140 + 150 * len(archs), 40 + 32 * len(tasks), parts)
