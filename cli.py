@@ -559,16 +559,25 @@ def train(config: Path, out: Path | None, store: Path, as_json: bool) -> None:
         if key not in raw:
             msg = f"`{config}` has no `{key}`"
             raise UserError(msg, usage=True)
+    for key, kind, what in (("mixture", str, "a path"), ("clip", str, "a path"), ("backbone", dict, "a mapping of settings"),
+                            ("train", dict, "a mapping of settings")):  # fmt: skip
+        if not isinstance(raw.get(key) or kind(), kind):
+            msg = f"`{key}` of `{config}` must be {what}, got `{raw[key]}`"
+            raise UserError(msg, usage=True)
     here, target = config.parent, out or store / "runs"
     stage_0 = dict(raw.get("backbone") or {})
-    locks = [here / p for p in stage_0.pop("locks", [raw["mixture"]])]
+    given = stage_0.pop("locks", [raw["mixture"]])
+    if not isinstance(given, list) or not all(isinstance(p, str) for p in given):
+        msg = f"`locks` of the backbone must be a list of paths, got `{given}`"
+        raise UserError(msg, usage=True)
+    locks = [here / p for p in given]
+    settings = TrainConfig.from_dict(raw.get("train") or {})  # before stage 0, which takes minutes
     with bars() as progress:
         step = lambda done, total, text: progress(_stage(text), done, total)  # noqa: E731 - one adapter, used twice
         clip = here / raw["clip"]
         backbone = train_backbone(
             BackboneConfig.from_dict(stage_0), locks=locks, clip=clip, out=target / "backbones", progress=step
         )
-        settings = TrainConfig.from_dict(raw.get("train") or {})
         run = train_run(settings, lock=here / raw["mixture"], backbone=backbone, clip=clip, out=target, progress=step)
     if as_json:
         emit({"run": str(run), "backbone": str(backbone), **json.loads((run / "config.json").read_bytes())})
@@ -962,9 +971,13 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as e:
+        import errno
+
         from catalog.files import explain
 
-        say(f"error: {explain(e, Path(str(e.filename or '')))}" if e.filename else f"error: {e}")
+        full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+        said = explain(e, Path(str(e.filename))) if full else f"`{e.filename}`: {e.strerror}"
+        say(f"error: {said if e.filename else e}")
         sys.exit(1)
 
 

@@ -90,6 +90,19 @@ def test_a_failure_is_exit_code_1_with_one_line_and_a_hint(tmp_path: Path) -> No
     assert "hint: `cuvee run RECIPE` makes one" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("mixture: 5\nclip: c", "`mixture` of"), ("mixture: m\nclip: c\nbackbone: 5", "`backbone` of"),
+     ("mixture: m\nclip: c\nbackbone: {locks: x}", "must be a list of paths"),
+     ("mixture: m\nclip: c\ntrain: {lr_1: x}", "`lr_1` of the train config must be a number")],
+)  # fmt: skip
+def test_a_train_config_is_read_before_anything_is_trained(text: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "train.yaml").write_text(text)
+    done = cuvee("train", tmp_path / "train.yaml", "--store", tmp_path / "store")
+    assert done.returncode == 2, done.stderr
+    assert expected in done.stderr
+
+
 def test_why_and_what_if_look_at_the_latest_dataset_that_has_something_to_say(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
     source = "{format: text, path: a.jsonl, task: text, name"
