@@ -807,7 +807,7 @@ def demo(out: Path, size: int, seed: int, engine: str, workers: int | None, ray_
 def show_demo(result: Mapping[str, Any], out: Path) -> None:
     """Print what the demo found."""
     click.echo("Planted defects, and what became of them\n")
-    keys = ("defect", "planted", "caught", "recall", "dropped", "wrongly_dropped", "precision")
+    keys = ("defect", "planted", "caught", "recall", "by_own_stage", "dropped", "wrongly_dropped", "precision")
     rows = [{k: d[k] for k in keys} for d in result["defects"]]
     for row in rows:
         for key in ("recall", "precision"):

@@ -108,11 +108,16 @@ def plain(value: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=256)
-def _path_digest(path: Path, stamp: int) -> str:
+def _path_digest(path: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file())
-        return layout_digest((p.relative_to(path).as_posix(), p.stat().st_size, file_digest(p)) for p in files)
+        return layout_digest((name, size, file_digest(path / name)) for name, size, _ in stamp)
     return file_digest(path)
+
+
+def _stamp(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return (name, bytes, time of change) of the files: a folder's own time does not move when a file in it is rewritten."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return tuple((p.relative_to(path).as_posix(), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
 
 
 def remote_model(name: str) -> bool:
@@ -136,7 +141,7 @@ def path_digest(path: Path) -> str:
     if not path.exists():
         msg = f"no such model or index: `{path}`"
         raise UserError(msg)
-    return _path_digest(path, path.stat().st_mtime_ns)
+    return _path_digest(path, _stamp(path))
 
 
 def scorer(

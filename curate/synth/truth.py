@@ -68,6 +68,8 @@ def score(
     caught when it was rejected, or did not show up at all.
     recall: caught / planted.
 
+    by_own_stage: how many of them a stage in `stages` dropped; a stage before may have taken the others.
+
     With `dropped_by` (id -> the stages that dropped it) and `stages` (kind -> the stages that are there to catch it):
     dropped: how many samples those stages dropped; wrongly_dropped: the clean ones among them, unless the sample is the
     original of a planted duplicate whose copy was kept; precision: 1 - wrongly_dropped / dropped. A stage is not blamed
@@ -99,12 +101,14 @@ def score(
         planted = [r for r in rows if r["defect"] == kind]
         hits = sum(caught(r) for r in planted)
         row: dict[str, Any] = {
-            "defect": kind, "planted": len(planted), "caught": hits, "recall": hits / len(planted),
+            "defect": kind, "planted": len(planted), "caught": hits, "recall": hits / len(planted), "by_own_stage": None,
             "dropped": None, "wrongly_dropped": None, "precision": None,
         }  # fmt: skip
         if dropped_by is not None and stages is not None and kind in stages:
             wanted = set(stages[kind])
             dropped = [i for i, by in dropped_by.items() if i in defect and wanted & set(by)]
+            mine = set(dropped)
+            row["by_own_stage"] = sum(r["id"] in mine or (kind in DUPLICATES and r["of"] in mine) for r in planted)
             wrong = [i for i in dropped if defect[i] is None and i not in excused]
             row["dropped"], row["wrongly_dropped"] = len(dropped), len(wrong)
             row["precision"] = 1 - len(wrong) / len(dropped) if dropped else None
@@ -113,7 +117,7 @@ def score(
     lost = sum(i not in kept and i not in excused for i in clean)
     out.append(
         {
-            "defect": CLEAN, "planted": len(clean), "caught": None, "recall": None,
+            "defect": CLEAN, "planted": len(clean), "caught": None, "recall": None, "by_own_stage": None,
             "dropped": sum(i not in kept for i in clean), "wrongly_dropped": lost, "precision": None,
         }
     )  # fmt: skip

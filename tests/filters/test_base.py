@@ -1,5 +1,6 @@
 import dataclasses
 import os
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -82,3 +83,13 @@ def test_the_global_halves_take_the_parameters_that_they_know():
     }
     assert load("gopher_quality").cluster is None
     assert load("gopher_quality").build is None
+
+
+def test_a_folder_whose_file_is_rewritten_in_place_has_another_digest(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "a").write_bytes(b"1")
+    before = base.path_digest(tmp_path / "m")
+    stamp = (tmp_path / "m").stat()
+    (tmp_path / "m" / "a").write_bytes(b"22")
+    os.utime(tmp_path / "m", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert base.path_digest(tmp_path / "m") != before
