@@ -212,6 +212,8 @@ def run(
     spec = recipes.read(recipe)
     with opened(engine, workers, ray_address) as eng, bars() as progress:
         out = curated(spec, Store(store), eng, data or recipe.parent, progress)
+    for warning in losses(Store(store), out["dataset"]):
+        say(f"warning: {warning}")
     if as_json:
         emit(out)
         return
@@ -259,6 +261,24 @@ def curated(spec: Any, store: Any, engine: Any, data: Path, progress: Step) -> d
         "work": dict(result.work),
         "report": str(page),
     }
+
+
+def losses(store: Any, ref: str) -> Iterator[str]:
+    """Yield what a user should know before going on: sources that gave nothing or lost rows, and a dataset that keeps nothing."""
+    dataset = store.dataset(ref)
+    for entry in dataset.sources:
+        source = store.source(f"{entry['name']}@{entry['digest']}")
+        if not source.rows:
+            yield f"source `{source.name}` is empty"
+        if source.rejects:
+            codes = ", ".join(f"{code} {n:,}" for code, n in sorted(source.rejected.items()))
+            first = next(t["locator"][0].as_py() for t in store.rejects(source) if t.num_rows)
+            yield (
+                f"source `{source.name}`: {source.rejects:,} of {source.rows:,} rows rejected ({codes}); "
+                f"`cuvee why {source.name}/{first}` says why"
+            )
+    if not dataset.counts["kept"]:
+        yield f"nothing is kept in {dataset.ref}"
 
 
 def show_funnel(out: Mapping[str, Any]) -> None:
@@ -451,8 +471,9 @@ def _show_mixture(path: Path) -> None:
 
     out = shows.show(path)
     click.echo(f"{out['name']} {out['version']}  {out['id']}")
-    budget = ", ".join(f"{cell(v)} {k}" for k, v in out["budget"].items())
-    click.echo(f"budget: {budget}; weights count {out['unit']}\n")
+    made = ", ".join(f"{out['budget'][k]:,} {k}" for k in ("samples", "tokens", "images"))
+    asked = ", ".join(f"{v} {k}" for k, v in out["budget"]["asked"].items())
+    click.echo(f"asked for {asked}, comes to {made}; weights count {out['unit']}\n")
     keys = ("name", "dataset", "available", "samples", "tokens", "images", "share_ppm", "epochs_milli", "capped_by")
     rows = [{k: c.get(k) for k in keys} for c in out["components"]]
     for row in rows:
@@ -880,9 +901,13 @@ def catalog_show(ref: str, store: Path, as_json: bool) -> None:
     if as_json:
         emit(out)
         return
-    table(
-        [{"field": k, "value": json.dumps(v, default=str) if isinstance(v, dict | list) else v} for k, v in out.items()]
-    )
+    fields = {**{k: v for k, v in out.items() if k != "record"}, **out["record"]}
+    rows = [
+        {"field": k, "value": json.dumps(v, default=str) if isinstance(v, dict | list) else v}
+        for k, v in fields.items()
+    ]
+    table([{**r, "value": v[:157] + "..." if isinstance(v := r["value"], str) and len(v) > 160 else v} for r in rows])
+    say("`--json` prints all of it")
 
 
 @catalog.command("rebuild")
@@ -958,12 +983,11 @@ def main() -> None:
     except UserError as e:
         say(f"error: {e}")
         sys.exit(2 if e.usage else 1)
-    except click.UsageError as e:
-        e.show()
-        sys.exit(2)
     except click.ClickException as e:
-        e.show()
-        sys.exit(1)
+        say(f"error: {e.format_message()}")
+        if isinstance(e, click.UsageError) and e.ctx is not None:
+            say(f"hint: `{e.ctx.command_path} --help` shows how it is used")
+        sys.exit(e.exit_code)
     except (KeyboardInterrupt, click.Abort):
         say("interrupted: what was finished is kept, the same command goes on from there")
         sys.exit(1)

@@ -108,15 +108,27 @@ def read_yaml(path: Path, what: str) -> Any:
     """Return the YAML value in `path`; raise `UserError` (wrong use) that names `what` was read and the nearest file."""
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Safe YAML in which a key that is given twice is an error: the first one would be lost without a word."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001 - the base class's signature
+            keys = [self.construct_object(k, deep=True) for k, _ in node.value]  # type: ignore[no-untyped-call]
+            for key in keys:
+                if keys.count(key) > 1:
+                    msg = f"line {node.start_mark.line + 1} of {what} `{path}`: key `{key}` is given twice"
+                    raise UserError(msg, usage=True)
+            return super().construct_mapping(node, deep=deep)  # type: ignore[no-untyped-call]
+
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
     except FileNotFoundError:
         near = nearest(path.name, [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else [])
         msg = f"no {what} at `{path}`{near}"
         raise UserError(msg, usage=True) from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as e:
         msg = f"cannot read {what} `{path}`: {' '.join(str(e).split())}"
-        raise UserError(msg, usage=True) from None
+        hint = "YAML is indented with spaces, not with tabs" if "'\\t'" in msg else ""
+        raise UserError(msg, hint=hint, usage=True) from None
 
 
 def publish(staging: Path, target: Path) -> None:

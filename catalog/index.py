@@ -25,7 +25,7 @@ _RECORDS = {
     "source": ("sources/*/*/source.json",),
     "dataset": ("datasets/*/*/dataset.json",),
     "mixture": ("mixtures/*/*/mixture.lock.json",),
-    "run": ("runs/*/run.json", "runs/*/config.json"),  # the first that a run has
+    "run": ("runs/*/run.json", "runs/*/config.json", "runs/*/experiment.json"),  # the first that a run has
 }
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT);

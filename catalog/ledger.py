@@ -214,7 +214,8 @@ def _without_verdicts(store: Store, dataset: DatasetVersion, source: str, id_: s
         if id_ in store.samples(version, number, ["id"])["id"].to_pylist():
             return {"id": id_, "dataset": dataset.ref, "outcome": "kept", "verdicts": [], "clusters": []}
     msg = f"no sample `{id_}` in source `{version.ref}`"
-    raise UserError(msg, hint=f"`cuvee catalog show {version.ref}` shows some ids")
+    some = (i for n in range(version.shards) for i in store.samples(version, n, ["id"])["id"].to_pylist())
+    raise UserError(msg, hint=f"an id is `<source>/<locator>`, for example `{next(some, f'{source}/...')}`")
 
 
 def parse_changes(settings: Sequence[str], rules: Sequence[Rule]) -> dict[str, dict[str, str]]:

@@ -26,6 +26,9 @@ HEADERS = {
 
 def server(store: Store, *, host: str, port: int) -> ThreadingHTTPServer:
     """Return a server bound to `host:port` (port 0: any); raise `UserError` when the port is taken."""
+    if not store.root.is_dir():
+        msg = f"no store at `{store.root}`"
+        raise UserError(msg, hint="`cuvee ingest` or `cuvee demo` makes one")
     handler = type("Handler", (_Handler,), {"store": store, "host": host})
     try:
         return _Server((host, port), handler)

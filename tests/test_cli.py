@@ -203,3 +203,34 @@ def test_the_command_starts_quickly_because_it_imports_nothing_heavy() -> None:
     code = "import sys, cli; print([m for m in ('torch', 'ray', 'polars', 'numba', 'open_clip') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_run_says_what_it_lost(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "hello there"}\n{"text": \n')
+    (tmp_path / "b.jsonl").write_text("")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "name: x\nsources:\n- {name: a, format: text, path: a.jsonl, fields: {text: text}}\n"
+        "- {name: b, format: text, path: b.jsonl, fields: {text: text}}\n"
+    )
+    done = cuvee("run", recipe, "--store", tmp_path / "s", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert "warning: source `a`: 1 of 2 rows rejected (bad_json 1); `cuvee why a/a.jsonl:2` says why" in done.stderr
+    assert "warning: source `b` is empty" in done.stderr
+    shown = cuvee("catalog", "show", "x", "--store", tmp_path / "s")
+    assert shown.returncode == 0
+    assert "counts" in shown.stdout
+
+
+def test_a_key_given_twice_tabs_and_a_store_that_is_not_there(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("name: x\nname: y\nsources: []\n")
+    assert "key `name` is given twice" in cuvee("plan", recipe).stderr
+    recipe.write_text("name: x\nsources:\n\t- {name: a}\n")
+    assert "indented with spaces" in cuvee("plan", recipe).stderr
+    done = cuvee("serve", "--store", tmp_path / "none")
+    assert done.returncode == 1
+    assert "no store at" in done.stderr
+    done = cuvee("run", recipe, "--workers", "0")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
