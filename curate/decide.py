@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from catalog import ledger
 from catalog.digests import content_digest, json_digest
@@ -20,7 +19,7 @@ from catalog.judge import Cutoff, Rule, cutoffs, judge, judge_cluster, keepers
 from catalog.schema import CLUSTER
 from catalog.shards import read_table, write_table
 from catalog.store import DatasetVersion, SourceVersion, Store
-from curate import clusters, prepare
+from curate import clusters, pools, prepare
 from curate.prepare import Progress
 from curate.recipe import Recipe, StageSpec, rules
 from filters import base
@@ -53,6 +52,10 @@ def decide(
     every = [rule for stage, flt in stages for rule in rules(stage, flt)]
     ordered = [r for r in every if not r.cluster] + [r for r in every if r.cluster]
     filters = {flt.name: (stage, flt) for stage, flt in stages}
+    pooling = [(stage, flt) for stage, flt in stages if flt.pooled]
+    for number, (stage, flt) in enumerate(pooling, 1):
+        pools.pool(store, flt, stage, train)
+        progress("pool", number, len(pooling))
     cuts = {r.key: cutoffs(_pool(store, filters, r, train), r) for r in ordered if r.top is not None}
     work = store.root / "datasets" / recipe.name / ".work"
     remove(work)  # a killed run's half: judging takes seconds, so it starts afresh
@@ -100,7 +103,7 @@ def _chunks(
                     )
                 )
                 for name in scores:
-                    scores[name].append(_scores(store, filters[name], source, shard, frame.height))
+                    scores[name].append(_scores(store, filters[name], train, source, shard, frame.height))
             if heads:
                 yield _Chunk(
                     source=source,
@@ -110,24 +113,25 @@ def _chunks(
                 )
 
 
-def _scores(store: Store, bound: Bound, source: SourceVersion, shard: int, samples: int) -> pl.DataFrame:
+def _scores(
+    store: Store, bound: Bound, train: Sequence[SourceVersion], source: SourceVersion, shard: int, samples: int
+) -> pl.DataFrame:
     """Read a shard's scores without signatures; nulls where the stage is limited to other sources.
 
     Such a source may have scores all the same, from another recipe: they are not looked at, or what a run gives would
     depend on what ran before it in this store.
     """
     stage, flt = bound
-    columns = [c for c, t in flt.scores.items() if c == "match" or _is_number(t)]
-    path = store.score_path(flt.name, flt.fingerprint, source.digest, shard)
+    columns = [c for c in flt.scores if c == "match" or c in flt.numbers]
     if stage.sources and source.name not in stage.sources:
-        return pl.DataFrame({c: pl.Series([None], dtype=pl.Float64).new_from_index(0, samples) for c in columns})
+        every = [*columns, *flt.pooled]
+        return pl.DataFrame({c: pl.Series([None], dtype=pl.Float64).new_from_index(0, samples) for c in every})
+    path = store.score_path(flt.name, flt.fingerprint, source.digest, shard)
     frame = pl.DataFrame(pl.from_arrow(read_table(path, columns)))
-    numbers = [c for c in columns if c != "match"]
-    return frame.with_columns([pl.col(c).cast(pl.Float64) for c in numbers])
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind))
+    if flt.pooled:
+        there = pools.path(pools.folder(store, flt, stage, train), source, shard)
+        frame = frame.with_columns(pl.DataFrame(pl.from_arrow(read_table(there))))
+    return frame.with_columns([pl.col(c).cast(pl.Float64) for c in frame.columns if c != "match"])
 
 
 def _value(chunk: _Chunk, rule: Rule) -> pl.DataFrame:
@@ -287,4 +291,4 @@ def _record(
 
 def _params(stage: StageSpec) -> dict[str, Any]:
     """Return the parameters as written, without the paths of models and indexes: those are in the fingerprint."""
-    return {k: base.plain(v) for k, v in stage.params.items() if k not in base.PATH_PARAMETERS}
+    return {k: base.plain(v) for k, v in stage.params.items() if not base.is_path(k)}

@@ -27,8 +27,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from catalog.errors import UserError, nearest, unknown_keys, wrong_kinds
 from catalog.files import read_yaml
 from catalog.judge import Rule, bound_fields
@@ -168,7 +166,7 @@ def _stage(raw: Any, sources: tuple[SourceSpec, ...], models: tuple[ModelSpec, .
     }
     if "bounds" in raw:
         given = _mapping(raw["bounds"] or {}, f"`bounds` of {where}")
-        _known(list(given), _numbers(loaded), "score with bounds", where)
+        _known(list(given), loaded.numbers, "score with bounds", where)
         bounds = {
             s: bound_fields(_mapping(b or {}, f"bound `{s}` of {where}"), f"bound `{s}` of {where}")
             for s, b in given.items()
@@ -191,16 +189,14 @@ def _stage(raw: Any, sources: tuple[SourceSpec, ...], models: tuple[ModelSpec, .
 
 
 def _check_prefer(recipe: Recipe) -> None:
-    scores = [f"{s.filter}.{score}" for s in recipe.stages for score in _numbers(base.load(s.filter, s.params))]
+    scores = [f"{s.filter}.{score}" for s in recipe.stages for score in base.load(s.filter, s.params).numbers]
     for stage in recipe.stages:
         _known(list(stage.prefer), scores, "score", f"`prefer` of stage `{stage.filter}`")
 
 
-def _numbers(loaded: base.Filter) -> list[str]:
-    """Return the scores of a filter that can be compared: not signatures, not names of matches."""
-    if loaded.cluster:
-        return []
-    return [s for s, kind in loaded.scores.items() if not pa.types.is_string(kind) and not pa.types.is_binary(kind)]
+def looks(stage: StageSpec) -> Rule:
+    """Return a rule without bounds that looks at the samples that the stage looks at."""
+    return Rule(stage=stage.filter, fingerprint="", score="", sources=stage.sources, tasks=stage.tasks)
 
 
 def rules(stage: StageSpec, loaded: base.Filter) -> list[Rule]:

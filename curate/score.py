@@ -68,7 +68,7 @@ def _load(name: str, params: str) -> base.Filter:
 
 def frozen(name: str, params: Mapping[str, Any]) -> tuple[str, str]:
     """Return a filter as (name, parameters as JSON): hashable and picklable, paths absolute for workers elsewhere."""
-    paths = {k: str(Path(v).absolute()) for k in base.PATH_PARAMETERS if (v := params.get(k)) and Path(v).exists()}
+    paths = {k: str(Path(v).absolute()) for k, v in params.items() if v and base.is_path(k) and Path(v).exists()}
     return name, json.dumps({**params, **paths}, sort_keys=True)
 
 

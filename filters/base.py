@@ -10,19 +10,23 @@ Keyword-only arguments are the filter's parameters. A filter that looks at pixel
 
 A result must not depend on where batches are cut, on the number of workers or on the order of shards.
 
-A parameter whose name is `model` or `index` is a path to a folder or file that the filter loads; its content digest,
-not its path, goes into the fingerprint. A `model` may also be a model of open_clip, `<arch>/<tag>` or `hf-hub:<repo>`: its
-name goes into the fingerprint.
+A parameter whose name is `model` or `index` or ends in `_path` is a path to a folder or file that the filter loads; its
+content digest, not its path, goes into the fingerprint. A `model` may also be a model of open_clip, `<arch>/<tag>` or
+`hf-hub:<repo>`: its name goes into the fingerprint.
 
-Two kinds of filter have a global half as well, written in the same file:
+Three kinds of filter have a global half as well, written in the same file:
 - a deduplicating filter: `scores` holds one signature column with bounds {}, and the module has
   `cluster(signatures: pa.Table, **params) -> pa.Table`: from (id, <score columns>) of every sample to
   (id, cluster, similarity); a sample that has no duplicate may be left out. Who survives is decided in `catalog/judge.py`.
 - a decontaminating filter: the module has `build(batches: Iterator[pa.RecordBatch], **params) -> pa.Table`, from the
   samples of the evaluation sets to an index table, which is handed to the filter as its parameter `index` (a Parquet file);
   one of its score columns is named `match` (string: id of the evaluation item) and becomes VERDICT.match.
+- a pooling filter: `scores` holds what is to be known of one sample (a hash, a class), `pooled` the scores that follow from
+  all of them, and the module has `pool(signatures: pa.Table, **params) -> pa.Table`: from (id, source, task, <score columns>)
+  of every sample that the stage looks at to (id, <pooled columns>), rows in any order; a sample left out has null.
 """
 
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -40,7 +44,10 @@ from catalog.errors import UserError, nearest
 Bound = tuple[float | None, float | None]
 """(low, high), both inclusive; None: no bound on that side."""
 
-PATH_PARAMETERS = ("model", "index")
+
+def is_path(parameter: str) -> bool:
+    """Tell whether a parameter names a file or folder that the filter loads."""
+    return parameter in ("model", "index") or parameter.endswith("_path")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +63,22 @@ class Filter:
     needs_model: bool  # runs a neural network: an engine may give it a GPU
     params: Mapping[str, Any] = field(default_factory=dict)
     doc: str = ""
+    pooled: Mapping[str, pa.DataType] = field(default_factory=dict)  # what `pool` adds to the scores
+
+    @property
+    def pool(self) -> Callable[..., pa.Table] | None:
+        """The global half of a pooling filter, with its parameters bound, or None."""
+        return self._global("pool") if self.pooled else None
+
+    @property
+    def numbers(self) -> list[str]:
+        """The scores that can be compared and bounded: not signatures, not names of matches."""
+        if self.cluster:
+            return []
+        every = {**self.pooled, **self.scores}
+        return [
+            s for s, t in every.items() if pa.types.is_floating(t) or pa.types.is_integer(t) or pa.types.is_boolean(t)
+        ]
 
     @property
     def cluster(self) -> Callable[..., pa.Table] | None:
@@ -77,9 +100,7 @@ class Filter:
     @functools.cached_property
     def fingerprint(self) -> str:
         """16 hex digits of name, version, parameters and the digests of what it loads. Bounds are not in it."""
-        params = {
-            k: path_digest(Path(v)) if k in PATH_PARAMETERS and v is not None else v for k, v in self.params.items()
-        }
+        params = {k: path_digest(Path(v)) if is_path(k) and v is not None else v for k, v in self.params.items()}
         return fingerprint({"name": self.name, "version": self.version, "params": plain(params)})
 
     def score(self, batch: pa.RecordBatch, images: Any = None) -> pa.RecordBatch:
@@ -150,6 +171,7 @@ def scorer(
     scores: Mapping[str, pa.DataType],
     bounds: Mapping[str, Bound],
     needs_model: bool = False,
+    pooled: Mapping[str, pa.DataType] | None = None,
 ) -> Callable[[Callable[..., pa.RecordBatch]], Filter]:
     """Turn a function into a `Filter` named after its file. Raise `version` when its numbers change."""
 
@@ -170,6 +192,7 @@ def scorer(
             needs_model=needs_model,
             params=defaults,
             doc=inspect.getdoc(inspect.getmodule(fn)) or "",
+            pooled=dict(pooled or {}),
         )
 
     return wrap
@@ -194,17 +217,7 @@ def load(name: str, params: Mapping[str, Any] | None = None) -> Filter:
         if key not in found.params:
             msg = f"filter `{name}` has no parameter `{key}`{nearest(key, found.params)}"
             raise UserError(msg, usage=True)
-    return Filter(
-        name=found.name,
-        version=found.version,
-        scores=found.scores,
-        bounds=found.bounds,
-        fn=found.fn,
-        needs_images=found.needs_images,
-        needs_model=found.needs_model,
-        params={**found.params, **params},
-        doc=found.doc,
-    )
+    return dataclasses.replace(found, params={**found.params, **params})
 
 
 def every() -> Iterator[Filter]:

@@ -1,5 +1,6 @@
 """What every filter promises, checked on whatever lies in `filters/`. Adding a filter needs no change here."""
 
+import importlib
 import importlib.util
 import inspect
 import io
@@ -102,9 +103,16 @@ def _images(part, root):
         return Images.read(part, reader)
 
 
+def _own(name):
+    """Return what the filter's test file says of parameters to bind, or None."""
+    if importlib.util.find_spec(f"tests.filters.test_{name}") is None:
+        return None
+    return getattr(importlib.import_module(f"tests.filters.test_{name}"), "contract_params", None)
+
+
 @pytest.fixture(scope="module")
 def bound(samples, root):
-    """Return a filter with a tiny index or model, where it needs one."""
+    """Return a filter with a tiny index or model, where it needs one: its test file's, or one made here."""
     made = {}
 
     def get(name):
@@ -112,6 +120,12 @@ def bound(samples, root):
             return made[name]
         f = base.load(name)
         params = {}
+        own = _own(name)
+        if own is not None:
+            (root / name).mkdir()
+            with MediaReader(root) as reader:
+                made[name] = base.load(name, own(root / name, samples, reader))
+            return made[name]
         if "index" in f.params:
             assert f.build is not None, "a filter with an index builds it"
             parts = iter([samples.slice(0, 30)])
@@ -174,8 +188,7 @@ def test_bounds_name_scores_and_are_in_order(name):
     f = base.load(name)
     assert f.scores, "a filter has a score"
     for score, (low, high) in f.bounds.items():
-        assert score in f.scores
-        assert pa.types.is_integer(f.scores[score]) or pa.types.is_floating(f.scores[score])
+        assert score in f.numbers
         assert low is not None or high is not None
         assert low is None or high is None or low <= high
 
@@ -184,7 +197,7 @@ def test_bounds_name_scores_and_are_in_order(name):
 def test_the_docstring_states_scores_units_bounds_and_source(name):
     f = base.load(name)
     said = {re.sub(r"\d+", "*", word) for word in re.findall(r"\w+", f.doc)}  # `top_2_gram` speaks for `top_3_gram`
-    for score in f.scores:
+    for score in (*f.scores, *f.pooled):
         assert re.sub(r"\d+", "*", score) in said, score
     lower = f.doc.lower()
     assert "bound" in lower or not f.bounds
@@ -209,6 +222,23 @@ def test_the_global_half_is_deterministic(name, samples, bound, root):
         assert row["cluster"] <= row["id"]
         assert 0 <= row["similarity"] <= 1
     assert f.cluster(signed.slice(0, 0)).num_rows == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pooled_scores_do_not_depend_on_order_or_cuts(name, samples, bound, root):
+    f = bound(name)
+    if f.pool is None:
+        pytest.skip("pools nothing")
+    heads = {c: samples.column(c) for c in ("id", "source", "task")}
+    local = pa.table({**heads, **dict(zip(f.scores, _score(f, samples, root), strict=True))})
+    once = f.pool(local)
+    assert once.schema.equals(pa.schema([("id", pa.string()), *f.pooled.items()]))
+    assert set(once["id"].to_pylist()) <= set(local["id"].to_pylist())
+    assert len(set(once["id"].to_pylist())) == once.num_rows
+    order = pa.array(list(range(local.num_rows))[::-1])
+    for other in (local.take(order), pa.concat_tables([local.slice(20), local.slice(0, 20)])):
+        assert _text(f.pool(other).sort_by("id")) == _text(once.sort_by("id"))
+    assert f.pool(local.slice(0, 0)).num_rows == 0
 
 
 @pytest.mark.parametrize("name", NAMES)
