@@ -1,8 +1,11 @@
-"""The ledger on disk: written by a run, read by `why`, `what-if` and the report.
+"""The ledger on disk: written by a run, read by `why`, `what-if`, the report and the next run of the same recipe.
 
-A file `verdicts/<source>/00000.parquet` holds the verdicts of up to 50,000 consecutive samples, rule by rule: row group
-k is rule k for all samples of the file, in sample order, so that one rule of a whole source is read without touching
-the others (what-if over 100,000 samples reads a few megabytes).
+    heads/<source>/00000.parquet                       HEAD of up to 50,000 consecutive samples
+    verdicts/<source>/00000/<stage>.<score>.parquet    one rule's VERDICT on them, in the same order
+    columns.json                                       the hashes that the ledger's digest is made of
+
+One file per rule, so that one bound of a whole source is read without touching the others (what-if over 100,000 samples
+reads a few megabytes), and so that a new version shares the files of the rules that did not change.
 """
 
 import hashlib
@@ -13,13 +16,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from catalog.digests import joined_bytes, json_digest
 from catalog.errors import UserError, nearest
-from catalog.files import atomic
+from catalog.files import atomic, read_json, write_json
 from catalog.judge import Rule, bound_fields, cutoffs, find, judge, judge_cluster, keepers
-from catalog.schema import KEPT, VERDICT
-from catalog.shards import read_table, shard_name
+from catalog.schema import HEAD, KEPT, VERDICT
+from catalog.shards import read_table, shard_name, write_table
 from catalog.store import DatasetVersion, Store
 
 CHUNK = 50_000  # samples per ledger file
@@ -30,24 +35,59 @@ def rules_of(dataset: DatasetVersion) -> list[Rule]:
     return [Rule.from_json(r) for r in dataset.recipe["rules"]]
 
 
-def write_chunk(path: Path, ids: pl.Series, rules: Sequence[Rule], verdicts: Sequence[pl.DataFrame]) -> None:
-    """Write one ledger file: a row group per rule. `verdicts[k]` has value, low, high, keep, match for rule k."""
-    with atomic(path) as f, pq.ParquetWriter(f, VERDICT, compression="zstd", compression_level=3) as out:
-        for rule, v in zip(rules, verdicts, strict=True):
-            table = v.select(
-                ids.alias("id"),
-                pl.lit(rule.stage).alias("stage"),
-                pl.lit(rule.fingerprint).alias("fingerprint"),
-                pl.lit(rule.score).alias("score"),
-                "value",
-                "low",
-                "high",
-                "keep",
-                "match",
-            )
-            out.write_table(table.to_arrow().cast(VERDICT), row_group_size=max(1, len(ids)))
-        if not rules:
-            out.write_table(VERDICT.empty_table())
+def heads_path(dataset: Path, source: str, number: int) -> Path:
+    """Return the file that names the samples of the number-th chunk of a source."""
+    return dataset / "heads" / source / chunk_name(number)
+
+
+def verdicts_path(dataset: Path, source: str, number: int, rule: Rule) -> Path:
+    """Return the file of one rule's verdicts on the number-th chunk of a source."""
+    return dataset / "verdicts" / source / f"{number:05d}" / f"{rule.key}.parquet"
+
+
+def chunk_name(number: int) -> str:
+    """Return the name of the number-th ledger file of a source."""
+    return shard_name(number, "parquet")
+
+
+def write_heads(path: Path, heads: pl.DataFrame) -> None:
+    """Write one HEAD file."""
+    write_table(path, heads.select(HEAD.names).to_arrow().cast(HEAD))
+
+
+def write_verdicts(path: Path, ids: pl.Series, rule: Rule, verdict: pl.DataFrame) -> None:
+    """Write one rule's verdicts (columns value, low, high, keep, match) on the samples `ids`."""
+    table = verdict.select(
+        ids.alias("id"),
+        pl.lit(rule.stage).alias("stage"),
+        pl.lit(rule.fingerprint).alias("fingerprint"),
+        pl.lit(rule.score).alias("score"),
+        "value",
+        "low",
+        "high",
+        "keep",
+        "match",
+    )
+    # Statistics of 50,000 distinct ids serve no reader, and a dictionary of them would be built and thrown away.
+    with atomic(path) as f:
+        pq.write_table(
+            table.to_arrow().cast(VERDICT), f, compression="zstd", compression_level=1, version="2.6",
+            row_group_size=CHUNK, use_dictionary=["stage", "fingerprint", "score", "match"], write_statistics=False,
+        )  # fmt: skip
+
+
+def write_chunk(
+    dataset: Path, number: int, heads: pl.DataFrame, rules: Sequence[Rule], verdicts: Sequence[pl.DataFrame]
+) -> None:
+    """Write one chunk of a source into a dataset's folder: its heads and every rule's verdicts."""
+    source = str(heads["source"][0])
+    write_heads(heads_path(dataset, source, number), heads)
+    for rule, verdict in zip(rules, verdicts, strict=True):
+        write_verdicts(verdicts_path(dataset, source, number, rule), heads["id"], rule, verdict)
+
+
+Hashes = Mapping[str, Sequence[str]]
+"""By rule key: hex sha256 of the ids, values, nulls, keeps and matches of one source."""
 
 
 class Digest:
@@ -56,12 +96,13 @@ class Digest:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
         # One hash per column (id, value, null, keep, match): in a single one, it would show where a source is cut.
-        self._hashes: dict[tuple[str, int], list[Any]] = {}
+        self._hashes: dict[str, dict[str, list[Any]]] = {}
+        self._known: dict[str, dict[str, list[str]]] = {}
 
-    def add(self, source: str, ids: pl.Series, verdicts: Sequence[pl.DataFrame]) -> None:
-        """Add the verdicts of the next samples of a source."""
-        names = "\n".join(ids.to_list()).encode() + b"\n" if len(ids) else b""
-        for k, v in enumerate(verdicts):
+    def add(self, source: str, ids: pl.Series, verdicts: Mapping[str, pl.DataFrame]) -> None:
+        """Add the verdicts, by rule key, on the next samples of a source."""
+        names = _lines(ids) if verdicts else b""
+        for key, v in verdicts.items():
             value = v["value"].fill_null(0.0).to_numpy()
             value = np.where(np.isnan(value), np.nan, value) + 0.0  # one NaN, one zero
             columns = (
@@ -69,82 +110,123 @@ class Digest:
                 value.astype("<f8").tobytes(),
                 v["value"].is_null().to_numpy().tobytes(),
                 v["keep"].to_numpy().tobytes(),
-                "".join(f"{m or ''}\n" for m in v["match"].to_list()).encode(),
+                _lines(v["match"]),
             )
-            hashes = self._hashes.setdefault((source, k), [hashlib.sha256() for _ in columns])
+            hashes = self._hashes.setdefault(source, {}).setdefault(key, [hashlib.sha256() for _ in columns])
             for h, data in zip(hashes, columns, strict=True):
                 h.update(data)
 
+    def known(self, source: str, key: str, hashes: Sequence[str]) -> None:
+        """Take the hashes of a rule's verdicts on a whole source from an earlier ledger."""
+        self._known.setdefault(source, {})[key] = list(hashes)
+
+    def columns(self) -> dict[str, dict[str, list[str]]]:
+        """Return the hashes by source and rule key."""
+        out = {s: {k: [h.hexdigest() for h in hs] for k, hs in by.items()} for s, by in self._hashes.items()}
+        for source, by in self._known.items():
+            out.setdefault(source, {}).update(by)
+        return out
+
     def hexdigest(self) -> str:
         """Return the digest."""
-        from catalog.digests import json_digest
-
-        rows = {f"{source}/{k}": [h.hexdigest() for h in hashes] for (source, k), hashes in self._hashes.items()}
+        number = {rule.key: k for k, rule in enumerate(self._rules)}
+        rows = {f"{s}/{number[key]}": h for s, by in self.columns().items() for key, h in by.items()}
         return json_digest({"rules": [r.to_json() for r in self._rules], "verdicts": rows})
 
 
+def _lines(texts: pl.Series) -> bytes:
+    """Return the texts as bytes, a line end after each; null is empty."""
+    column = (texts.cast(pl.String).fill_null("") + "\n").to_arrow().cast(pa.large_string())
+    return joined_bytes(column)
+
+
+def save_columns(dataset: Path, digest: Digest) -> None:
+    """Write `columns.json` into a dataset's folder."""
+    write_json(dataset / "columns.json", digest.columns())
+
+
+def load_columns(dataset: Path) -> dict[str, dict[str, list[str]]]:
+    """Return what `save_columns` wrote."""
+    out: dict[str, dict[str, list[str]]] = read_json(dataset / "columns.json")
+    return out
+
+
 class Ledger:
-    """A dataset version's verdicts, read rule by rule."""
+    """A dataset version's verdicts, read rule by rule; samples in source, shard and row order."""
 
     def __init__(self, store: Store, dataset: DatasetVersion) -> None:
-        self._folder = store.dataset_dir(dataset.name, dataset.version)
-        self._store = store
+        self.folder = store.dataset_dir(dataset.name, dataset.version)
         self.dataset = dataset
         self.rules = rules_of(dataset)
         self.sources = [str(s["name"]) for s in dataset.sources]
-        self._files = [(s, pq.ParquetFile(p)) for s in self.sources for p in self._paths(s)]
+        # (source, number of the chunk, its samples)
+        self._chunks = [(s, *chunk) for s in self.sources for chunk in self._of(s)]
 
-    def _paths(self, source: str) -> list[Path]:
-        folder = self._folder / "verdicts" / source
-        if not folder.is_dir() and not any(s["name"] == source and s["samples"] for s in self.dataset.sources):
-            return []  # an empty input file: nothing was there to judge
-        if not folder.is_dir():
-            msg = f"dataset `{self.dataset.ref}` has lost its verdicts: `{folder}` is not there"
+    def _of(self, source: str) -> list[tuple[int, int]]:
+        paths = sorted((self.folder / "heads" / source).glob("*.parquet"))
+        found = [(int(p.stem), pq.read_metadata(p).num_rows) for p in paths]
+        want = next(int(s["samples"]) for s in self.dataset.sources if s["name"] == source)
+        if sum(n for _, n in found) != want:
+            msg = f"dataset `{self.dataset.ref}` has lost its ledger: `{self.folder / 'heads' / source}` is not whole"
             raise UserError(msg, hint="run the recipe again: stored scores are used, so it takes seconds")
-        return sorted(folder.glob("*.parquet"))
+        return found
+
+    def chunks(self) -> list[tuple[str, int]]:
+        """Return (source, number) of every chunk, in order."""
+        return [(source, number) for source, number, _ in self._chunks]
+
+    def heads(self, source: str, number: int, columns: Sequence[str] = HEAD.names) -> pl.DataFrame:
+        """Return the HEAD rows of one chunk."""
+        return pl.DataFrame(pl.from_arrow(read_table(heads_path(self.folder, source, number), columns)))
+
+    def verdicts(self, source: str, number: int, rule: Rule, columns: Sequence[str]) -> pl.DataFrame:
+        """Return columns of one rule's verdicts on one chunk."""
+        return pl.DataFrame(pl.from_arrow(read_table(verdicts_path(self.folder, source, number, rule), columns)))
 
     def column(self, rule: int, name: str) -> pl.Series:
-        """Return one column of one rule for every sample, in source, shard and row order."""
-        parts = [f.read_row_group(rule, columns=[name])[name] for _, f in self._files if f.metadata.num_rows]
-        chunks = [c for p in parts for c in p.chunks]
-        return pl.Series(name, pa.chunked_array(chunks, type=VERDICT.field(name).type))
+        """Return one column of one rule for every sample."""
+        parts = [self.verdicts(s, n, self.rules[rule], [name])[name] for s, n, _ in self._chunks]
+        kind = pl.Series(pl.from_arrow(pa.array([], VERDICT.field(name).type))).dtype
+        return pl.concat([pl.Series(name, [], dtype=kind), *parts])
 
     def ids(self) -> pl.Series:
-        """Return the id of every sample, in the same order."""
-        if self.rules:
-            return self.column(0, "id")
-        # No rule, no verdict: everything is kept.
-        kept = [pl.Series("id", self._store.kept(self.dataset, s)["id"]) for s in self.sources]
-        return pl.concat([pl.Series("id", [], dtype=pl.String), *kept])
-
-    def sources_of(self) -> pl.Series:
-        """Return the source of every sample, in the same order."""
-        if not self.rules:
-            counts = [(str(s["name"]), int(s["samples"])) for s in self.dataset.sources]
-            return pl.Series("source", [name for name, n in counts for _ in range(n)], dtype=pl.String)
-        return pl.concat(
-            [
-                pl.Series("source", [s], dtype=pl.String).new_from_index(0, f.metadata.row_group(0).num_rows)
-                for s, f in self._files
-                if f.metadata.num_rows
-            ]
-            or [pl.Series("source", [], dtype=pl.String)]
-        )
+        """Return the id of every sample."""
+        return self._head("id")
 
     def tasks_of(self) -> pl.Series:
-        """Return the task of every sample, in the same order (read from the sources)."""
-        parts = []
-        for s in self.dataset.sources:
-            version = self._store.source(f"{s['name']}@{s['digest']}")
-            parts += [self._store.samples(version, i, ["task"])["task"] for i in range(version.shards)]
-        chunks = [c for p in parts for c in p.chunks]
-        return pl.Series("task", pa.chunked_array(chunks, type=pa.string()))
+        """Return the task of every sample."""
+        return self._head("task")
+
+    def sources_of(self) -> pl.Series:
+        """Return the source of every sample."""
+        return self._head("source")
+
+    def _head(self, name: str) -> pl.Series:
+        parts = [self.heads(s, n, [name])[name] for s, n, _ in self._chunks]
+        return pl.concat([pl.Series(name, [], dtype=pl.String), *parts])
+
+    def places(self, rows: Sequence[int]) -> list[tuple[str, int, int]]:
+        """Return (source, shard, row in the shard) of samples given by their number in the ledger."""
+        ends = np.cumsum([n for _, _, n in self._chunks], dtype=np.int64)
+        out: dict[int, tuple[str, int, int]] = {}
+        at = np.searchsorted(ends, np.asarray(rows, np.int64), side="right")
+        for chunk in sorted(set(at.tolist())):
+            source, number, samples = self._chunks[chunk]
+            heads = self.heads(source, number, ["shard", "row"])
+            for row in (r for r, c in zip(rows, at, strict=True) if c == chunk):
+                within = int(row) - int(ends[chunk] - samples)
+                out[int(row)] = (source, int(heads["shard"][within]), int(heads["row"][within]))
+        return [out[int(r)] for r in rows]
 
     def keep_matrix(self) -> np.ndarray:
         """Return keep as (rules, samples) bool."""
         if not self.rules:
             return np.ones((0, sum(int(s["samples"]) for s in self.dataset.sources)), bool)
         return np.stack([self.column(k, "keep").to_numpy() for k in range(len(self.rules))])
+
+    def clusters(self, rule: Rule) -> pl.DataFrame:
+        """Return the CLUSTER table of a deduplicating rule, with the scores that it prefers."""
+        return pl.DataFrame(pl.from_arrow(read_table(self.folder / "clusters" / f"{rule.stage}.parquet")))
 
 
 def funnel(rules: Sequence[Rule], keep: np.ndarray) -> list[dict[str, Any]]:
@@ -175,17 +257,20 @@ def why(store: Store, dataset: DatasetVersion, id_: str) -> dict[str, Any]:
     if source not in known:
         msg = f"no source `{source}` in dataset `{dataset.ref}`{nearest(source, known)}"
         raise UserError(msg, hint="an id is `<source>/<locator>`", usage=True)
-    folder = store.dataset_dir(dataset.name, dataset.version)
-    for path in sorted((folder / "verdicts" / source).glob("*.parquet")):
-        rows = read_table(path).filter(pa.compute.equal(pa.compute.field("id"), id_))
-        if rows.num_rows:
-            verdicts = rows.to_pylist()
+    book = Ledger(store, dataset)
+    for name, number in book.chunks():
+        if name != source:
+            continue
+        found = book.heads(source, number, ["id"])["id"].index_of(id_)
+        if found is not None:
+            paths = [verdicts_path(book.folder, source, number, rule) for rule in book.rules]
+            verdicts = [read_table(path).slice(found, 1).to_pylist()[0] for path in paths]
             return {
                 "id": id_,
                 "dataset": dataset.ref,
                 "outcome": "kept" if all(v["keep"] for v in verdicts) else "dropped",
                 "verdicts": verdicts,
-                "clusters": _clusters_of(folder, id_),
+                "clusters": _clusters_of(book.folder, id_),
             }
     return _without_verdicts(store, dataset, source, id_)
 
@@ -207,12 +292,9 @@ def _without_verdicts(store: Store, dataset: DatasetVersion, source: str, id_: s
     version = store.source(f"{source}@{entry['digest']}")
     locator = id_.partition("/")[2]
     for table in store.rejects(version):
-        rows = table.filter(pa.compute.equal(pa.compute.field("locator"), locator)).to_pylist()
+        rows = table.filter(pc.equal(pc.field("locator"), locator)).to_pylist()
         if rows:
             return {"id": id_, "dataset": dataset.ref, "outcome": "rejected", "reject": rows[0]}
-    for number in range(version.shards):  # a dataset without rules has no verdicts: everything is kept
-        if id_ in store.samples(version, number, ["id"])["id"].to_pylist():
-            return {"id": id_, "dataset": dataset.ref, "outcome": "kept", "verdicts": [], "clusters": []}
     msg = f"no sample `{id_}` in source `{version.ref}`"
     some = (i for n in range(version.shards) for i in store.samples(version, n, ["id"])["id"].to_pylist())
     raise UserError(msg, hint=f"an id is `<source>/<locator>`, for example `{next(some, f'{source}/...')}`")
@@ -291,9 +373,8 @@ def _recluster(ledger: Ledger, rules: Sequence[Rule], ids: pl.Series, keep: np.n
             alive &= keep[k]
     for k, rule in enumerate(rules):
         if rule.cluster:
-            table = pl.read_parquet(ledger._folder / "clusters" / f"{rule.stage}.parquet")
             living = frame.with_columns(pl.Series("alive", alive))
-            table = table.drop("rank", "keeper").join(living, on="id", how="left")
+            table = ledger.clusters(rule).drop("rank", "keeper").join(living, on="id", how="left")
             keep[k] = judge_cluster(frame, alive, keepers(table, rule))["keep"].to_numpy()
             alive = alive & keep[k]
 
@@ -328,11 +409,4 @@ def _compare(
 
 def write_kept(path: Path, frame: pl.DataFrame) -> None:
     """Write one KEPT file (columns id, digest, source, task, shard, row)."""
-    from catalog.shards import write_table
-
     write_table(path, frame.select(KEPT.names).to_arrow().cast(KEPT))
-
-
-def chunk_name(number: int) -> str:
-    """Return the name of the number-th ledger file of a source."""
-    return shard_name(number, "parquet")

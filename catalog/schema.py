@@ -4,7 +4,7 @@ SAMPLE   one training item: what it says (`messages`), what it shows (`media`), 
 SCORES   row-aligned with SAMPLE, one file per filter; columns are the filter's own (see `filters/base.py`)
 VERDICT  one row per sample and bound: the ledger, the only place where a sample lives or dies
 REJECT   what could not become a sample, and why
-KEPT     which rows of which source shards a dataset version holds
+HEAD     which rows of which source shards were judged; KEPT: those that a dataset version holds
 CLUSTER  which samples a deduplicating filter holds to be the same
 """
 
@@ -98,7 +98,7 @@ REJECT_CODES = {
     "unsafe_path": "a path that leaves its folder or archive",
 }
 
-KEPT = pa.schema(
+HEAD = pa.schema(
     [
         ("id", pa.string()),
         ("digest", pa.string()),
@@ -108,6 +108,8 @@ KEPT = pa.schema(
         ("row", pa.int32()),  # row in that shard
     ]
 )
+
+KEPT = HEAD
 
 CLUSTER = pa.schema(
     [

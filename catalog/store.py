@@ -2,7 +2,8 @@
 
     <root>/sources/<name>/<digest>/{samples,media,rejects}/00017.*  source.json
            scores/<filter>@<fingerprint>/<source digest>/00017.parquet
-           datasets/<name>/<version>/{verdicts,kept}/<source>/00017.parquet  clusters/<filter>.parquet  dataset.json  report.html
+           datasets/<name>/<version>/{heads,kept}/<source>/00017.parquet  verdicts/<source>/00017/<stage>.<score>.parquet
+                                     clusters/<filter>.parquet  columns.json  dataset.json  report.html
            mixtures/<name>/<version>/mixture.lock.json  members/<component>.arrow
            runs/<id>/
            catalog.sqlite
@@ -167,7 +168,7 @@ class Store:
     def verdicts(self, dataset: DatasetVersion, source: str) -> pa.Table:
         """Return the VERDICT rows of one source in a dataset version."""
         folder = self.dataset_dir(dataset.name, dataset.version) / "verdicts" / source
-        return pa.concat_tables([VERDICT.empty_table(), *(read_table(p) for p in sorted(folder.glob("*.parquet")))])
+        return pa.concat_tables([VERDICT.empty_table(), *(read_table(p) for p in sorted(folder.glob("*/*.parquet")))])
 
 
 def _pick(ref: str, versions: list[Any], what: str, digest_of: Any) -> Any:

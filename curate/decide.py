@@ -1,10 +1,13 @@
 """The last step of a run: stored scores and bounds in, a dataset version with its ledger out.
-Memory holds one chunk of the ledger (50,000 samples), the clusters, and the cutoffs of fractions.
+
+Memory holds one chunk of the ledger (50,000 samples), the clusters, and the cutoffs of fractions. Where an earlier version
+differs in bounds alone, its ledger is judged again instead: no score file is opened, and the files of unchanged rules are shared.
 """
 
+import os
+import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +15,18 @@ import numpy as np
 import polars as pl
 
 from catalog import ledger
-from catalog.digests import content_digest, json_digest
+from catalog.digests import columns_digest, json_digest
 from catalog.errors import UserError
 from catalog.files import publish, remove, sweep
 from catalog.judge import Cutoff, Rule, cutoffs, judge, judge_cluster, keepers
 from catalog.schema import CLUSTER
-from catalog.shards import read_table, write_table
+from catalog.shards import write_table
 from catalog.store import DatasetVersion, SourceVersion, Store
-from curate import clusters, pools, prepare
+from curate import pools, prepare
+from curate.chunks import Bound, Chunk, Past, Scores, identity
 from curate.prepare import Progress
 from curate.recipe import Recipe, StageSpec, rules
 from filters import base
-
-Bound = tuple[StageSpec, base.Filter]
-"""A stage with its filter, model and index bound."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Chunk:
-    """Up to 50,000 consecutive samples of one source, with their scores: the unit of the ledger on disk."""
-
-    source: SourceVersion
-    number: int
-    heads: pl.DataFrame  # id, digest, source, task, shard, row
-    scores: Mapping[str, pl.DataFrame]  # by stage
 
 
 def decide(
@@ -47,111 +38,85 @@ def decide(
     progress: Progress,
     volatile: Mapping[str, Any],
 ) -> DatasetVersion:
-    """Judge stored scores and write the dataset version; memory holds one chunk, the clusters and the cutoffs."""
+    """Judge and write the dataset version: the same bytes from stored scores as from an earlier version's ledger."""
     train = [sources[s.name] for s in recipe.members]
     every = [rule for stage, flt in stages for rule in rules(stage, flt)]
     ordered = [r for r in every if not r.cluster] + [r for r in every if r.cluster]
-    filters = {flt.name: (stage, flt) for stage, flt in stages}
-    pooling = [(stage, flt) for stage, flt in stages if flt.pooled]
-    for number, (stage, flt) in enumerate(pooling, 1):
-        pools.pool(store, flt, stage, train)
-        progress("pool", number, len(pooling))
-    cuts = {r.key: cutoffs(_pool(store, filters, r, train), r) for r in ordered if r.top is not None}
+    named = {flt.name: (stage, flt) for stage, flt in stages}
+    past = Past.of(store, recipe.name, identity(_stages(stages), [(s.name, s.digest) for s in train]), ordered, named)
+    if past is None:
+        pooling = [(stage, flt) for stage, flt in stages if flt.pooled]
+        for number, (stage, flt) in enumerate(pooling, 1):
+            pools.pool(store, flt, stage, train)
+            progress("pool", number, len(pooling))
+    book: Past | Scores = past or Scores(store=store, stages=named, sources=train)
+    same = past.same if past else frozenset[str]()
+    cuts = {r.key: cutoffs(_pool(book, r), r) for r in ordered if r.top is not None and r.key not in same}
     work = store.root / "datasets" / recipe.name / ".work"
     remove(work)  # a killed run's half: judging takes seconds, so it starts afresh
     sweep(store.root / "datasets" / recipe.name)
-    alive, ranked = _settle_clusters(store, filters, ordered, cuts, train, work, progress)
+    dead, ranked = _settle_clusters(book, ordered, cuts, work, progress)
     digest = ledger.Digest(ordered)
+    before = ledger.load_columns(past.book.folder) if past else {}
+    for source, columns in before.items():
+        for key in same & set(columns):
+            digest.known(source, key, columns[key])
     kept: dict[str, int] = {s.name: 0 for s in train}
-    content: list[tuple[str, str]] = []
+    content: list[pl.DataFrame] = []
     hits = {r.stage: 0 for r in ordered}
     judged = 0
-    for chunk in _chunks(store, filters, train):
-        verdicts = _verdicts(chunk, ordered, cuts, alive, ranked)
+    for chunk in book.chunks():
         ids = chunk.heads["id"]
-        digest.add(chunk.source.name, ids, verdicts)
-        name = ledger.chunk_name(chunk.number)
-        ledger.write_chunk(work / "verdicts" / chunk.source.name / name, ids, ordered, verdicts)
-        keep = np.logical_and.reduce([np.ones(len(ids), bool), *(v["keep"].to_numpy() for v in verdicts)])
+        heads = ledger.heads_path(work, chunk.source, chunk.number)
+        if past:
+            share(ledger.heads_path(past.book.folder, chunk.source, chunk.number), heads)
+        else:
+            ledger.write_heads(heads, chunk.heads)
+        keep = np.ones(len(ids), bool)
+        new = {}
+        for rule in ordered:
+            target = ledger.verdicts_path(work, chunk.source, chunk.number, rule)
+            if past and rule.key in same:
+                share(past.file(chunk, rule), target)
+                alive = past.book.verdicts(chunk.source, chunk.number, rule, ["keep"])["keep"].to_numpy()
+            else:
+                new[rule.key] = verdict = _verdict(chunk, rule, cuts, dead, ranked)
+                ledger.write_verdicts(target, ids, rule, verdict)
+                alive = verdict["keep"].to_numpy()
+            keep &= alive
+            hits[rule.stage] += int((~alive).sum())
+        digest.add(chunk.source, ids, new)
         rows = chunk.heads.filter(pl.Series(keep))
-        ledger.write_kept(work / "kept" / chunk.source.name / name, rows)
-        kept[chunk.source.name] += rows.height
-        content += list(zip(rows["id"].to_list(), rows["digest"].to_list(), strict=True))
-        for rule, v in zip(ordered, verdicts, strict=True):
-            hits[rule.stage] += int((~v["keep"]).sum())
-        judged += chunk.heads.height
+        ledger.write_kept(work / "kept" / chunk.source / ledger.chunk_name(chunk.number), rows)
+        kept[chunk.source] += rows.height
+        content.append(rows.select("id", "digest"))
+        judged += len(ids)
         progress("judge", judged, sum(s.samples for s in train))
-    dataset = _record(recipe, stages, ordered, sources, kept, hits, digest.hexdigest(), content, volatile)
+    ledger.save_columns(work, digest)
+    rows = pl.concat([pl.DataFrame(schema={"id": pl.String, "digest": pl.String}), *content])
+    dataset = _record(recipe, stages, ordered, sources, kept, hits, digest.hexdigest(), rows, volatile)
     store.save_dataset(dataset, work)
     publish(work, store.dataset_dir(dataset.name, dataset.version))
     return store.dataset(f"{dataset.name}@{dataset.digest}")
 
 
-def _chunks(
-    store: Store, filters: Mapping[str, Bound], train: Sequence[SourceVersion], only: Sequence[str] | None = None
-) -> Iterator[_Chunk]:
-    for source in sorted(train, key=lambda s: s.name):
-        per = max(1, ledger.CHUNK // source.shard_rows)
-        for number, first in enumerate(range(0, max(source.shards, 1), per)):
-            heads, scores = [], {n: [] for n in filters if only is None or n in only}  # type: ignore[var-annotated]
-            for shard in range(first, min(first + per, source.shards)):
-                table = store.samples(source, shard, ["id", "digest", "source", "task"])
-                frame = pl.DataFrame(pl.from_arrow(table))
-                heads.append(
-                    frame.with_columns(pl.lit(shard, pl.Int32).alias("shard")).with_columns(
-                        pl.int_range(pl.len(), dtype=pl.Int32).alias("row")
-                    )
-                )
-                for name in scores:
-                    scores[name].append(_scores(store, filters[name], train, source, shard, frame.height))
-            if heads:
-                yield _Chunk(
-                    source=source,
-                    number=number,
-                    heads=pl.concat(heads),
-                    scores={n: pl.concat(parts) for n, parts in scores.items()},
-                )
+def share(old: Path, new: Path) -> None:
+    """Give a file of an earlier version a second name; copy it where the file system has no hard links."""
+    new.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(old, new)
+    except OSError:
+        shutil.copyfile(old, new)
 
 
-def _scores(
-    store: Store, bound: Bound, train: Sequence[SourceVersion], source: SourceVersion, shard: int, samples: int
-) -> pl.DataFrame:
-    """Read a shard's scores without signatures; nulls where the stage is limited to other sources.
-
-    Such a source may have scores all the same, from another recipe: they are not looked at, or what a run gives would
-    depend on what ran before it in this store.
-    """
-    stage, flt = bound
-    columns = [c for c in flt.scores if c == "match" or c in flt.numbers]
-    if stage.sources and source.name not in stage.sources:
-        every = [*columns, *flt.pooled]
-        return pl.DataFrame({c: pl.Series([None], dtype=pl.Float64).new_from_index(0, samples) for c in every})
-    path = store.score_path(flt.name, flt.fingerprint, source.digest, shard)
-    frame = pl.DataFrame(pl.from_arrow(read_table(path, columns)))
-    if flt.pooled:
-        there = pools.path(pools.folder(store, flt, stage, train), source, shard)
-        frame = frame.with_columns(pl.DataFrame(pl.from_arrow(read_table(there))))
-    return frame.with_columns([pl.col(c).cast(pl.Float64) for c in frame.columns if c != "match"])
-
-
-def _value(chunk: _Chunk, rule: Rule) -> pl.DataFrame:
-    scores = chunk.scores[rule.stage]
-    match = scores["match"] if "match" in scores.columns else pl.lit(None, pl.String)
-    return chunk.heads.select("id", "source", "task").with_columns(
-        scores[rule.score].cast(pl.Float64).alias("value"), match.cast(pl.String).alias("match")
-    )
-
-
-def _pool(store: Store, filters: Mapping[str, Bound], rule: Rule, train: Sequence[SourceVersion]) -> pl.DataFrame:
-    return pl.concat([_value(c, rule) for c in _chunks(store, filters, train, [rule.stage])])
+def _pool(book: Past | Scores, rule: Rule) -> pl.DataFrame:
+    return pl.concat([c.value(rule) for c in book.chunks([rule.stage])])
 
 
 def _settle_clusters(
-    store: Store,
-    filters: Mapping[str, Bound],
+    book: Past | Scores,
     ordered: Sequence[Rule],
     cuts: Mapping[str, Mapping[str, Cutoff]],
-    train: Sequence[SourceVersion],
     work: Path,
     progress: Progress,
 ) -> tuple[dict[str, set[str]], dict[str, pl.DataFrame]]:
@@ -163,68 +128,63 @@ def _settle_clusters(
     found = {}
     for number, rule in enumerate(cluster_rules):
         progress("cluster", number, len(cluster_rules))
-        found[rule.key] = clusters.cluster(store, filters[rule.stage][1], rule, train)
+        found[rule.key] = book.clusters(rule)
     members = sorted({i for f in found.values() for i in f["id"].to_list()})
-    state = _states(store, filters, ordered, cuts, train, members, cluster_rules)
+    state = _states(book, ordered, cuts, members, cluster_rules)
     dead: dict[str, set[str]] = {}
     ranked: dict[str, pl.DataFrame] = {}
     for rule in cluster_rules:
-        table = found[rule.key].join(state, on="id", how="left")
+        extra = [c for c in state.columns if c not in found[rule.key].columns or c == "id"]
+        table = found[rule.key].join(state.select(extra), on="id", how="left")
         ranking = keepers(table, rule)
         dead[rule.key] = set(table.filter(~pl.col("alive"))["id"].to_list())
         ranked[rule.key] = ranking
         losers = ranking.filter(pl.col("rank") > 0)["id"]
         state = state.with_columns((pl.col("alive") & ~pl.col("id").is_in(losers.implode())).alias("alive"))
-        out = ranking.join(state.drop("alive"), on="id", how="left", maintain_order="left")
-        out = out.select([*CLUSTER.names, *rule.prefer])
-        write_table(work / "clusters" / f"{rule.stage}.parquet", out.to_arrow())
+        out = ranking.join(table.select("id", *rule.prefer), on="id", how="left", maintain_order="left")
+        write_table(work / "clusters" / f"{rule.stage}.parquet", out.select([*CLUSTER.names, *rule.prefer]).to_arrow())
         progress("cluster", len(dead), len(cluster_rules))
     return dead, ranked
 
 
 def _states(
-    store: Store,
-    filters: Mapping[str, Bound],
+    book: Past | Scores,
     ordered: Sequence[Rule],
     cuts: Mapping[str, Mapping[str, Cutoff]],
-    train: Sequence[SourceVersion],
     members: Sequence[str],
     cluster_rules: Sequence[Rule],
 ) -> pl.DataFrame:
-    """Return (id, alive, preferred scores) of the samples that are in a cluster, after all bounds."""
-    wanted = sorted({p for r in cluster_rules for p in r.prefer})
+    """Return (id, alive) of the samples that are in a cluster, after all bounds; with preferred scores if they are not known."""
+    wanted = sorted({p for r in cluster_rules for p in r.prefer}) if isinstance(book, Scores) else []
     ids = pl.Series("id", members, dtype=pl.String)
     parts = [pl.DataFrame({"id": ids.head(0), "alive": pl.Series([], dtype=pl.Boolean)}).with_columns(
         [pl.lit(None, pl.Float64).alias(w) for w in wanted]
     )]  # fmt: skip
-    for chunk in _chunks(store, filters, train) if members else ():
+    for chunk in book.chunks() if members else ():
         keep = np.ones(chunk.heads.height, bool)
         for rule in ordered:
-            if not rule.cluster:
-                keep &= judge(_value(chunk, rule), rule, cuts.get(rule.key))["keep"].to_numpy()
+            if isinstance(book, Past) and rule.key in book.same:
+                keep &= book.book.verdicts(chunk.source, chunk.number, rule, ["keep"])["keep"].to_numpy()
+            elif not rule.cluster:
+                keep &= judge(chunk.value(rule), rule, cuts.get(rule.key))["keep"].to_numpy()
         frame = chunk.heads.select("id").with_columns(
-            pl.Series("alive", keep),
-            *(chunk.scores[w.rpartition(".")[0]][w.rpartition(".")[2]].cast(pl.Float64).alias(w) for w in wanted),
+            pl.Series("alive", keep), *(chunk.score(w).alias(w) for w in wanted)
         )
         parts.append(frame.filter(pl.col("id").is_in(ids.implode())))
     return pl.concat(parts)
 
 
-def _verdicts(
-    chunk: _Chunk,
-    ordered: Sequence[Rule],
+def _verdict(
+    chunk: Chunk,
+    rule: Rule,
     cuts: Mapping[str, Mapping[str, Cutoff]],
     dead: Mapping[str, set[str]],
     ranked: Mapping[str, pl.DataFrame],
-) -> list[pl.DataFrame]:
-    out = []
-    for rule in ordered:
-        if rule.cluster:
-            alive = ~chunk.heads["id"].is_in(list(dead[rule.key])).to_numpy()
-            out.append(judge_cluster(chunk.heads, alive, ranked[rule.key]))
-        else:
-            out.append(judge(_value(chunk, rule), rule, cuts.get(rule.key)))
-    return out
+) -> pl.DataFrame:
+    if rule.cluster:
+        alive = ~chunk.heads["id"].is_in(pl.Series(list(dead[rule.key]), dtype=pl.String).implode()).to_numpy()
+        return judge_cluster(chunk.heads, alive, ranked[rule.key])
+    return judge(chunk.value(rule), rule, cuts.get(rule.key))
 
 
 def _record(
@@ -235,7 +195,7 @@ def _record(
     kept: Mapping[str, int],
     hits: Mapping[str, int],
     ledger_digest: str,
-    content: Sequence[tuple[str, str]],
+    content: pl.DataFrame,
     volatile: Mapping[str, Any],
 ) -> DatasetVersion:
     train = [sources[s.name] for s in recipe.members]
@@ -246,8 +206,8 @@ def _record(
         "dropped": samples - sum(kept.values()),
         "kept": sum(kept.values()),
     }
-    if rows != counts["rejected"] + counts["dropped"] + counts["kept"] or len(content) != counts["kept"]:
-        msg = f"the books do not balance: {counts}, {len(content)} kept rows; nothing was written"
+    if rows != counts["rejected"] + counts["dropped"] + counts["kept"] or content.height != counts["kept"]:
+        msg = f"the books do not balance: {counts}, {content.height} kept rows; nothing was written"
         raise UserError(msg, hint="this is a bug in cuvee: please report it with the recipe")
     certificate = [
         {
@@ -262,10 +222,7 @@ def _record(
     fields: dict[str, Any] = {
         "name": recipe.name,
         "recipe": {
-            "stages": [
-                {"filter": f.name, "version": f.version, "fingerprint": f.fingerprint, "params": _params(st)}
-                for st, f in stages
-            ],
+            "stages": _stages(stages),
             "rules": [r.to_json() for r in ordered],
         },
         "sources": tuple(
@@ -281,12 +238,19 @@ def _record(
         ),
         "counts": counts,
         "ledger": ledger_digest,
-        "content": content_digest(content),
+        "content": columns_digest(content["id"].to_arrow(), content["digest"].to_arrow()),
         "decontamination": tuple(certificate),
     }
     seconds = round(time.monotonic() - volatile["started"], 3)
     extra = {k: v for k, v in volatile.items() if k != "started"} | {"seconds": seconds}
     return DatasetVersion(**fields, digest=json_digest(fields), volatile=extra)
+
+
+def _stages(stages: Sequence[Bound]) -> list[dict[str, Any]]:
+    return [
+        {"filter": f.name, "version": f.version, "fingerprint": f.fingerprint, "params": _params(st)}
+        for st, f in stages
+    ]
 
 
 def _params(stage: StageSpec) -> dict[str, Any]:

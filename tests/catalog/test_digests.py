@@ -1,11 +1,13 @@
 import unicodedata
 from typing import Any
 
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.digests import (
     canonical_json,
+    columns_digest,
     content_digest,
     fingerprint,
     json_digest,
@@ -31,6 +33,8 @@ def test_content_does_not_depend_on_order(rows: dict[str, str], random: Any) -> 
     assert content_digest(shuffled) == content_digest(rows.items())
     ids = [k for k, _ in shuffled]
     assert rows_digest(ids) == rows_digest(rows)
+    columns = (pa.array(c, pa.string()) for c in (ids, [v for _, v in shuffled]))
+    assert columns_digest(*columns) == content_digest(rows.items())
 
 
 @given(st.sets(names), st.sets(names))

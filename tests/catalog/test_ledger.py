@@ -25,7 +25,7 @@ def test_the_digest_does_not_depend_on_where_a_source_is_cut(cuts: tuple[int, ..
         digest, start = Digest(rules), 0
         for n in sizes:
             ids, frame = verdicts(n, start)
-            digest.add("s", ids, [frame])
+            digest.add("s", ids, {rules[0].key: frame})
             start += n
         digests.append(digest.hexdigest())
     assert digests[0] == digests[1]
@@ -38,6 +38,6 @@ def test_the_digest_sees_every_column() -> None:
     found = set()
     for f in frames:
         digest = Digest(rules)
-        digest.add("s", ids, [f])
+        digest.add("s", ids, {rules[0].key: f})
         found.add(digest.hexdigest())
     assert len(found) == 4

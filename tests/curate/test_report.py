@@ -104,7 +104,8 @@ def build(root: Path, rows: int, *, images: bool = True) -> tuple[Store, Dataset
         decontamination=({"filter": "ngram", "suite": [{"name": "bench", "digest": sha256(b"b")}], "hits": 4},),
     )  # fmt: skip
     folder = store.dataset_dir("clean", dataset.version)
-    write_chunk(folder / "verdicts" / "photos" / shard_name(0, "parquet"), pl.Series("id", ids), RULES, verdicts)
+    heads = pl.DataFrame({"id": ids, "digest": digest, "source": "photos", "task": "caption", "shard": 0, "row": range(rows)})
+    write_chunk(folder, 0, heads, RULES, verdicts)
     cluster = [
         {"id": i, "cluster": ids[1], "rank": n, "similarity": 1.0, "keeper": ids[1]} for n, i in enumerate(ids[1:6])
     ]
