@@ -51,10 +51,10 @@ from filters.shared.text import (
 _EAST = ("Han", "Hiragana", "Katakana", "Bopomofo", "Hangul")
 # First words of character names that are not their script's name.
 _NAMED = {
-    "CJK": "Han", "IDEOGRAPHIC": "Han", "KANGXI": "Han", "KATAKANA-HIRAGANA": "Han", "HENTAIGANA": "Han", "OLD": "", "MODIFIER": "",
-    "MATHEMATICAL": "", "SCRIPT": "", "DOUBLE-STRUCK": "", "BLACK-LETTER": "", "TURNED": "", "FEMININE": "", "MASCULINE": "",
-    "MICRO": "", "OHM": "", "KELVIN": "", "ANGSTROM": "", "ROMAN": "", "EULER": "", "INFORMATION": "", "ALEF": "", "BET": "",
-    "GIMEL": "", "DALET": "", "VERTICAL": "", "CARON": "", "PLANCK": "", "VEDIC": "",
+    "CJK": "Han", "IDEOGRAPHIC": "Han", "KANGXI": "Han", "KATAKANA-HIRAGANA": "Han", "HENTAIGANA": "Han", "OLD": "",
+    "MODIFIER": "", "MATHEMATICAL": "", "SCRIPT": "", "DOUBLE-STRUCK": "", "BLACK-LETTER": "", "TURNED": "", "FEMININE": "",
+    "MASCULINE": "", "MICRO": "", "OHM": "", "KELVIN": "", "ANGSTROM": "", "ROMAN": "", "EULER": "", "INFORMATION": "",
+    "ALEF": "", "BET": "", "GIMEL": "", "DALET": "", "VERTICAL": "", "CARON": "", "PLANCK": "", "VEDIC": "",
 }  # fmt: skip
 _TABLE = 0x20000
 
