@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.base import scorer
+from filters.shared.overlap import common
 from filters.shared.text import (
     Array,
     assistant_tokens,
@@ -30,27 +31,6 @@ from filters.shared.text import (
     table,
     tokenise,
 )
-
-
-@kernel
-def _common(a: Array, a_first: Array, b: Array, b_first: Array) -> Array:
-    """Return per sample how many words `a` and `b` have in common, with their multiplicity."""
-    out = np.zeros(len(a_first) - 1, np.int64)
-    for t in range(len(out)):
-        x = np.sort(a[a_first[t] : a_first[t + 1]])
-        y = np.sort(b[b_first[t] : b_first[t + 1]])
-        i = 0
-        j = 0
-        while i < len(x) and j < len(y):
-            if x[i] == y[j]:
-                out[t] += 1
-                i += 1
-                j += 1
-            elif x[i] < y[j]:
-                i += 1
-            else:
-                j += 1
-    return out
 
 
 @kernel
@@ -87,13 +67,13 @@ def ocr_coverage(batch: pa.RecordBatch) -> pa.RecordBatch:
     found = tokenise(pc.fill_null(boxes.flatten().field("text"), ""))
     at = starts(lengths(boxes))
     first = found.first[at]
-    common = _common(target.hashes, target.first, found.hashes, first)
+    shared = common(target.hashes, target.first, found.hashes, first)
     wanted, seen = np.diff(target.first), np.diff(first)
     filled, repeated = _repeated(found.hashes, found.first, at)
     task = is_task(batch, "ocr", "document")
     both = task & (wanted > 0) & (seen > 0)
     return table(
-        target_found=column(ratio(common, wanted), both, pa.float64()),
-        boxes_found=column(ratio(common, seen), both, pa.float64()),
+        target_found=column(ratio(shared, wanted), both, pa.float64()),
+        boxes_found=column(ratio(shared, seen), both, pa.float64()),
         duplicate_boxes=column(ratio(repeated, filled), task & (filled > 0), pa.float64()),
     )

@@ -9,6 +9,7 @@ import functools
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from catalog.errors import UserError
 from filters.shared.images import Pixels
 
 MODELS = "PP-OCRv6_small"
+KEPT = 256  # pages whose reading is remembered
 _CLASSIFIER = "ch_ppocr_mobile_v2.0_cls_mobile.onnx"
 
 
@@ -62,7 +64,17 @@ def engine(models: str = MODELS, threads: int = 1) -> Callable[[Pixels], Lines]:
     }
     read = rapidocr.RapidOCR(params=settings)
 
+    kept: dict[bytes, Lines] = {}  # a page stands in many samples, of many batches, and takes seconds
+
     def lines(picture: Pixels) -> Lines:
+        key = sha256(f"{picture.shape}".encode() + picture.tobytes()).digest()
+        if key not in kept:
+            if len(kept) >= KEPT:
+                kept.pop(next(iter(kept)))
+            kept[key] = page(picture)
+        return kept[key]
+
+    def page(picture: Pixels) -> Lines:
         found = read(np.ascontiguousarray(picture[:, :, ::-1]))  # it wants BGR
         if not found.txts or found.boxes is None:
             return NOTHING
