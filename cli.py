@@ -23,7 +23,7 @@ STORE = click.option(
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 DATA = click.option(
     "--data", type=click.Path(path_type=Path), default=None,
-    help="Where the recipe's paths start.  [default: the recipe's folder]",
+    help="Where the recipe's paths start.  [default: the recipe's folder; this one for a shipped recipe]",
 )  # fmt: skip
 
 
@@ -78,6 +78,15 @@ def cuvee() -> None:
     """
 
 
+def found_recipe(recipe: Path, data: Path | None) -> tuple[Any, Path]:
+    """Return the recipe at a path, or the shipped one of that name, and the folder that its paths start at."""
+    from curate import recipe as recipes
+    from curate import shipped
+
+    path, folder = shipped.find(recipe)
+    return recipes.read(path), data or folder
+
+
 # -- data in -----------------------------------------------------------------------------------------------------------
 
 
@@ -124,12 +133,11 @@ def ingest(
     cuvee ingest recipe.yaml --data /data
     """
     from catalog.store import Store
-    from curate import recipe as recipes
     from curate.run import ingest_all
 
-    spec = recipes.read(recipe)
+    spec, folder = found_recipe(recipe, data)
     with opened(engine, workers, ray_address) as eng, bars() as progress:
-        found = ingest_all(spec, Store(store), engine=eng, data=data or recipe.parent, progress=progress)
+        found = ingest_all(spec, Store(store), engine=eng, data=folder, progress=progress)
     rows = [
         {"source": s.ref, "role": s.role, "rows": s.rows, "samples": s.samples, "rejects": s.rejects,
          "rejected": dict(s.rejected) if as_json else ", ".join(f"{k} {v}" for k, v in sorted(s.rejected.items()))}
@@ -147,30 +155,56 @@ def ingest(
 @STORE
 @JSON
 def plan(recipe: Path, data: Path | None, store: Path, as_json: bool) -> None:
-    """Show what `run` would do with RECIPE: sources, stages, what is stored already, how many samples.
+    """Show what `run` would do with RECIPE: sources, passes and what they share, what is stored already, how many samples.
 
     \b
     cuvee plan recipe.yaml --data /data
+    cuvee plan recipe.yaml --json | jq .passes
     """
     from catalog.store import Store
-    from curate import recipe as recipes
     from curate.plan import plan as make_plan
 
-    out = make_plan(recipes.read(recipe), Store(store), data=data or recipe.parent)
+    spec, folder = found_recipe(recipe, data)
+    wanted_mixture(spec)
+    out = make_plan(spec, Store(store), data=folder)
     if as_json:
         emit(out)
         return
     table(out["sources"])
+    if out["stages"]:
+        click.echo()
+        rows = [
+            {**s, "looks at": ", ".join(s["looks_at"]), "does": ", ".join(s["does"]), "bounds": _bounds(s["bounds"])}
+            for s in out["stages"]
+        ]
+        shown = ("stage", "looks at", "does", "samples", "shards", "cached", "bounds")
+        fitted([{k: r[k] for k in shown} for r in rows], ("bounds",))
     click.echo()
-    rows = [{**s, "bounds": _bounds(s["bounds"])} for s in out["stages"]]
-    table(rows, ["stage", "images", "model", "samples", "shards", "cached", "bounds"])
-    left = out["passes"]
+    show_steps(out)
+
+
+def show_steps(out: Mapping[str, Any]) -> None:
+    """Print the steps of a plan: what each does, what its filters share, how much is left to do."""
+    rows = []
+    for p in out["steps"]:
+        unit = p["unit"] if p["items"] != 1 else p["unit"].removesuffix("s")
+        left = None if p["cached"] is None else p["items"] - p["cached"]
+        what = "" if p["step"] in ("score", "judge") else ", ".join(p["names"])
+        if p["items"]:
+            rows.append(
+                {"step": p["step"], "of": f"{p['items']:,} {unit}", "stored": p["cached"], "to do": left, "what": what}
+            )
+    table(rows, ["step", "of", "stored", "to do", "what"])
+    for p in out["steps"]:
+        for s in p["shares"]:
+            click.echo(f"  {p['step']}: {s['work']} once for {len(s['filters'])}: {', '.join(s['filters'])}")
+    passes = out["passes"]
     click.echo()
-    if left["shards"] is None:
+    if passes["shards"] is None:
         click.echo("not known before ingest, fitting and indexing: how many shards are to be scored")
     else:
         click.echo(
-            f"to score: {left['samples']:,} samples in {left['shards']:,} shards, {left['decoding']:,} with images"
+            f"to score: {passes['samples']:,} samples in {passes['shards']:,} shards, {passes['decoding']:,} with images"
         )
 
 
@@ -207,11 +241,10 @@ def run(
     cuvee run recipe.yaml --data /data --engine ray
     """
     from catalog.store import Store
-    from curate import recipe as recipes
 
-    spec = recipes.read(recipe)
+    spec, folder = found_recipe(recipe, data)
     with opened(engine, workers, ray_address) as eng, bars() as progress:
-        out = curated(spec, Store(store), eng, data or recipe.parent, progress)
+        out = curated(spec, Store(store), eng, folder, progress)
     for warning in losses(Store(store), out["dataset"]):
         say(f"warning: {warning}")
     if as_json:
@@ -230,15 +263,8 @@ def curated(spec: Any, store: Any, engine: Any, data: Path, progress: Step) -> d
     from curate import report
     from curate.run import run as run_recipe
     from mixtures import lock as locks
-    from mixtures import spec as specs
 
-    wanted = None
-    if spec.mixture is not None:  # read first: a wrong key should not wait for hours of scoring
-        import yaml
-
-        # Through YAML text, because a mixture spec reads its numbers as the decimals that are written.
-        text = yaml.safe_dump(dict(spec.mixture), sort_keys=False)
-        wanted = specs.parse(text, where=f"mixture of recipe `{spec.name}`")
+    wanted = wanted_mixture(spec)  # read first: a wrong key should not wait for hours of scoring
     result = run_recipe(spec, store, engine=engine, data=data, progress=progress)
     dataset = result.dataset
     folder = store.dataset_dir(dataset.name, dataset.version)
@@ -261,6 +287,19 @@ def curated(spec: Any, store: Any, engine: Any, data: Path, progress: Step) -> d
         "work": dict(result.work),
         "report": str(page),
     }
+
+
+def wanted_mixture(spec: Any) -> Any:
+    """Return the mixture that a recipe describes, or None; raise `UserError` for one that cannot be read."""
+    import yaml
+
+    from mixtures import spec as specs
+
+    if spec.mixture is None:
+        return None
+    # Through YAML text, because a mixture spec reads its numbers as the decimals that are written.
+    text = yaml.safe_dump(dict(spec.mixture), sort_keys=False)
+    return specs.parse(text, where=f"mixture of recipe `{spec.name}`")
 
 
 def losses(store: Any, ref: str) -> Iterator[str]:
@@ -390,30 +429,232 @@ def report(dataset: str | None, out: Path | None, store: Path) -> None:
     click.echo(str(reports.write(where, version, target)))
 
 
-@cuvee.command("filters")
-@click.argument("name", required=False)
+# -- filters and recipes -----------------------------------------------------------------------------------------------
+
+
+@cuvee.group(cls=Group, invoke_without_command=True)
 @JSON
-def filters_command(name: str | None, as_json: bool) -> None:
-    """List the filters with their scores and published bounds, or explain one.
+@click.pass_context
+def filters(ctx: click.Context, as_json: bool) -> None:
+    """List the filters: what each looks at and its published bounds; `show` explains one.
 
     \b
     cuvee filters
-    cuvee filters gopher_quality
+    cuvee filters show gopher_quality
+    cuvee filters show blur --source scenes
     """
+    if ctx.invoked_subcommand is None:
+        list_filters(as_json)
+
+
+@filters.command("ls")
+@JSON
+def filters_ls(as_json: bool) -> None:
+    """List all filters with what they look at and their published bounds; JSON says all that is known of them.
+
+    \b
+    cuvee filters ls --json
+    """
+    list_filters(as_json)
+
+
+def list_filters(as_json: bool) -> None:
+    """Print every filter."""
+    from curate import explain
     from filters import base
 
-    found = [base.load(name)] if name else list(base.every())
-    rows = [
-        {"filter": f.name, "score": s, "type": str(t), "min": f.bounds.get(s, (None, None))[0],
-         "max": f.bounds.get(s, (None, None))[1], "images": f.needs_images, "model": f.needs_model}
-        for f in found for s, t in f.scores.items()
-    ]  # fmt: skip
+    found = [(f, explain.describe(f)) for f in base.every()]
     if as_json:
-        emit(rows)
+        emit([d for _, d in found])
         return
+    rows = [
+        {"filter": f.name, "looks at": ", ".join([*d["looks_at"], *d["does"]]), "what": d["summary"],
+         "bounds": explain.bounds_of(f)}
+        for f, d in found
+    ]  # fmt: skip
+    fitted(rows, ("what", "bounds"))
+    say("`cuvee filters show NAME` explains one, `--source REF` with the distribution of its scores")
+
+
+def fitted(rows: Sequence[dict[str, Any]], shrink: Sequence[str]) -> None:
+    """Print a table, on a terminal with the columns `shrink` cut to what it is wide; elsewhere whole."""
+    import shutil
+
+    if sys.stdout.isatty() and rows:
+        fixed = [max(len(c), *(len(cell(r[c])) for r in rows)) + 2 for c in rows[0] if c not in shrink]
+        room = max((shutil.get_terminal_size().columns - sum(fixed)) // len(shrink) - 2, 24)
+        rows = [{k: v[: room - 1] + "…" if k in shrink and len(v) > room else v for k, v in r.items()} for r in rows]
     table(rows)
-    if name:
-        click.echo(f"\n{found[0].doc}\n\nparameters: {found[0].params}")
+
+
+@filters.command("show")
+@click.argument("name")
+@click.option("--source", "refs", multiple=True, help="A stored source, `name` or `name@digest`; may be given again.")
+@click.option("--params", multiple=True, help="Parameters as `name=value`; may be given again.")
+@click.option("--sample", type=click.IntRange(0), default=2000, show_default=True,
+              help="Samples to score where no scores are stored, spread evenly; 0: all.")  # fmt: skip
+@STORE
+@JSON
+def filters_show(
+    name: str, refs: Sequence[str], params: Sequence[str], sample: int, store: Path, as_json: bool
+) -> None:
+    """Explain the filter NAME: scores, units, bounds, parameters; with a source, how its scores are distributed there.
+
+    Stored scores are used where all of them are there. Otherwise a sample is scored here, and nothing is written.
+
+    \b
+    cuvee filters show gopher_quality
+    cuvee filters show blur --source scenes --params side=512
+    cuvee filters show clip_score --source scenes --params model=ViT-B-32/openai --sample 500
+    """
+    from catalog.store import Store
+    from curate import explain
+
+    flt = explain.bind(name, explain.settings(params))
+    out = explain.describe(flt)
+    if refs:
+        where = Store(store)
+        sources = [where.source(r) for r in refs]
+        with bars() as progress:
+            out["data"] = explain.explain(where, sources, flt, rows=sample, progress=progress)
+    if as_json:
+        emit(out)
+    else:
+        show_filter(out)
+
+
+def show_filter(out: Mapping[str, Any]) -> None:
+    """Print what is known of a filter, and the distribution of its scores."""
+    from curate import explain
+
+    click.echo(f"{out['filter']}  version {out['version']}  looks at {', '.join(out['looks_at']) or 'nothing'}"
+               + (f"; {', '.join(out['does'])}" if out["does"] else ""))  # fmt: skip
+    click.echo(f"\n{explain.readable(out['doc'])}\n")
+    table(out["scores"], ["score", "type", "kind", "min", "max"])
+    if out["parameters"]:
+        click.echo()
+        table([{**p, "default": json.dumps(p["default"]), "value": json.dumps(p["value"], default=str)}
+               for p in out["parameters"]])  # fmt: skip
+    if "data" in out:
+        show_distributions(out["data"])
+
+
+def show_distributions(data: Mapping[str, Any]) -> None:
+    """Print the histograms of a filter's scores, with quantiles and the samples next to each bound."""
+    from catalog.histogram import Histogram, draw
+
+    scored = "stored scores" if data["stored"] else "scored now, nothing written"
+    click.echo(f"\n{', '.join(data['sources'])}: {data['looked_at']:,} of {data['samples']:,} samples, {scored}")
+    for s in data["scores"]:
+        click.echo(f"\n{s['score']}: {s['scored']:,} have it, {s['null']:,} do not, {s['nan']:,} could not be computed")
+        if s["histogram"] is None:
+            continue
+        marks = [(k, s[k]) for k in ("min", "max") if s[k] is not None]
+        for line in draw(Histogram.from_json(s["histogram"]), marks, width=60, height=8):
+            click.echo(f"  {line}")
+        click.echo("  quantiles  " + "  ".join(f"{q} {cell(v)}" for q, v in s["quantiles"].items()))
+        if marks:
+            click.echo(f"  the bound drops {s['dropped']:,} ({100 * s['dropped'] / max(s['scored'], 1):.2f} %): "
+                       f"{s['below']:,} below, {s['above']:,} above, {s['nan']:,} not computed")  # fmt: skip
+        for near in s["near"]:
+            for side in ("kept", "dropped"):
+                for card in near[side]:
+                    click.echo(f"  {side} by {near['side']} {cell(near['bound'])}: {cell(card['value'])}  "
+                               f"{cell(card['id'])}  {cell(card['text'][:90])}")  # fmt: skip
+    for score in data["not_pooled"]:
+        click.echo(f"\n{score}: follows from all samples; `--sample 0` looks at all of them")
+    if "clusters" in data:
+        c = data["clusters"]
+        click.echo(f"\n{c['in_clusters']:,} of {c['signatures']:,} samples are in {c['clusters']:,} clusters; one per cluster "
+                   f"stays, {c['dropped']:,} go" + ("" if data["looked_at"] == data["samples"] else
+                   ". A sample shows few of the duplicates that all have: `--sample 0` looks at all"))  # fmt: skip
+
+
+@cuvee.group(cls=Group)
+def recipe() -> None:
+    """List and print the shipped recipes, or draft one from stored sources."""
+
+
+@recipe.command("ls")
+@JSON
+def recipe_ls(as_json: bool) -> None:
+    """List the recipes that come with cuvee: `plan`, `run` and `ingest` take their names.
+
+    \b
+    cuvee recipe ls
+    """
+    from curate import shipped
+
+    rows = [{"recipe": n, "what": shipped.first_line(shipped.FOLDER / f"{n}.yaml")} for n in shipped.names()]
+    emit(rows) if as_json else fitted(rows, ("what",))
+
+
+@recipe.command("show")
+@click.argument("name")
+def recipe_show(name: str) -> None:
+    """Print the shipped recipe NAME.
+
+    \b
+    cuvee recipe show demo > recipe.yaml
+    """
+    from curate import shipped
+
+    click.echo(shipped.text(name), nl=False)
+
+
+@recipe.command("init")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option("--filters", "names", default="", help="Filters, with commas between.  [default: all that apply]")
+@click.option("--params", multiple=True, help="Parameters as `filter.name=value`; may be given again.")
+@click.option("--drop", type=float, default=0.05, show_default=True, help="The share that each bound may drop.")
+@click.option("--sample", type=click.IntRange(0), default=2000, show_default=True,
+              help="Samples to look at where no scores are stored, spread evenly; 0: all.")  # fmt: skip
+@click.option("--name", default=None, help="Of the recipe.  [default: the name of the file, or `draft`]")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="File to write.  [default: print it]")
+@STORE
+def recipe_init(
+    sources: Sequence[str], names: str, params: Sequence[str], drop: float, sample: int, name: str | None,
+    out: Path | None, store: Path,
+) -> None:  # fmt: skip
+    """Draft a recipe over stored sources: each bound a quantile of their own scores, with the published one and a histogram.
+
+    \b
+    cuvee recipe init scenes questions --out recipe.yaml
+    cuvee recipe init alttext --filters caption_rules,language --drop 0.02
+    cuvee recipe init scenes --params clip_score.model=ViT-B-32/openai
+    """
+    from catalog.files import write_bytes
+    from catalog.store import Store
+    from curate import draft as drafts
+    from curate import explain
+
+    if out is not None and out.exists():
+        msg = f"`{out}` is there already"
+        raise UserError(msg, hint="name another file with `--out`, or remove it", usage=True)
+    where = Store(store)
+    wanted = [n.strip() for n in names.split(",") if n.strip()]
+    bound: dict[str, dict[str, Any]] = {}
+    for key, value in explain.settings(params).items():
+        flt, dot, parameter = key.partition(".")
+        if not dot:
+            msg = f"cannot read `{key}`: expected `<filter>.<parameter>=<value>`"
+            raise UserError(msg, usage=True)
+        bound.setdefault(flt, {})[parameter] = value
+    with bars() as progress:
+        made = drafts.draft(where, [where.source(r) for r in sources], name=name or drafts.named(out),
+                            filters=wanted, params=bound, drop=drop, rows=sample, progress=progress)  # fmt: skip
+    if out is None:
+        click.echo(made.text, nl=False)
+    else:
+        write_bytes(out, made.text.encode())
+    for left, reason in made.left_out.items():
+        say(f"left out: {left}: {reason}")
+    say(
+        f"{made.stages} stages; together their bounds drop {made.dropped:,} of the {made.looked_at:,} samples looked at"
+    )
+    if out is not None:
+        folder = made.data and Path(made.data) != out.parent.absolute()
+        say(f"next: cuvee run {out}{f' --data {made.data}' if folder else ''} --store {store}")
 
 
 # -- mixtures ----------------------------------------------------------------------------------------------------------

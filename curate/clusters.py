@@ -21,12 +21,12 @@ def cluster(store: Store, flt: base.Filter, rule: Rule, sources: Sequence[Source
 
     The cluster's name is its smallest id. Which member survives is decided later, by `catalog.judge.keepers`.
     """
-    path = _path(store, flt, rule, sources)
-    if not path.exists():
+    where = path(store, flt, rule, sources)
+    if not where.exists():
         assert flt.cluster is not None
         found = flt.cluster(signatures(store, flt, rule, sources)).select(FOUND.names).cast(FOUND)
-        write_table(path, canonical(found))
-    return pl.DataFrame(pl.from_arrow(read_table(path)))
+        write_table(where, canonical(found))
+    return pl.DataFrame(pl.from_arrow(read_table(where)))
 
 
 def canonical(found: pa.Table) -> pa.Table:
@@ -54,7 +54,8 @@ def signatures(store: Store, flt: base.Filter, rule: Rule, sources: Sequence[Sou
     return pa.concat_tables([schema.empty_table(), *(p.cast(schema) for p in parts)]).combine_chunks()
 
 
-def _path(store: Store, flt: base.Filter, rule: Rule, sources: Sequence[SourceVersion]) -> Path:
+def path(store: Store, flt: base.Filter, rule: Rule, sources: Sequence[SourceVersion]) -> Path:
+    """Return the file of the clusters: named by the filter and by everything that was looked at."""
     scope = {
         "sources": sorted(s.digest for s in sources if not rule.sources or s.name in rule.sources),
         "tasks": sorted(rule.tasks),

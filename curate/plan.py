@@ -1,54 +1,78 @@
-"""What a run would do, before anything is done: which sources, which passes, what is stored already, how many samples."""
+"""What a run would do, before anything is done: which passes over what, which work their filters share, what is stored already.
 
+A plan refuses what a run would refuse, as far as it can be known before anything is read: see `check`.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from catalog.errors import UserError, nearest
 from catalog.store import SourceVersion, Store
-from curate import prepare
+from curate import clusters, pools, prepare, uses
 from curate.ingest import find
-from curate.recipe import Recipe, rules
+from curate.recipe import Recipe, StageSpec, rules
 from curate.score import missing_items
 from filters import base
 
+Resolved = Sequence[tuple[StageSpec, base.Filter | None]]
+
 
 def plan(recipe: Recipe, store: Store, *, data: Path) -> dict[str, Any]:
-    """Return {sources, models, stages, passes}: what is there, what is missing. Reads file names and sizes, writes nothing."""
+    """Return {recipe, sources, models, stages, steps, passes}. Reads file names and sizes, writes nothing."""
+    check(recipe)
     found = {s.name: find(store, s, shard_rows=recipe.shard_rows, data=data) for s in recipe.sources}
     have = {name: v for name, v in found.items() if v is not None}
     models = {m.name: prepare.model_dir(store, m, have[m.source]) for m in recipe.models if m.source in have}
+    fitted = {name for name, folder in models.items() if folder.exists()}
     ready = len(have) == len(found)
-    resolved = (
+    resolved: Resolved = (
         prepare.resolve(store, recipe, have, models, build=False) if ready else [(s, None) for s in recipe.stages]
     )
     train = [have[s.name] for s in recipe.members if s.name in have]
-    stages = []
-    for spec, flt in resolved:
-        shown = flt or base.load(spec.filter, {k: v for k, v in spec.params.items() if k != "model"})
-        limited = [s for s in train if not spec.sources or s.name in spec.sources]
-        shards = sum(s.shards for s in limited)
-        cached = _cached(store, flt, limited) if flt else 0
-        stages.append(
-            {
-                "stage": spec.filter,
-                "fingerprint": flt.fingerprint if flt else None,
-                "images": shown.needs_images,
-                "model": shown.needs_model,
-                "bounds": [r.to_json() for r in rules(spec, shown)],
-                "samples": sum(s.samples for s in limited) if ready else None,
-                "shards": shards if ready else None,
-                "cached": cached if ready else None,
-            }
-        )
     return {
         "recipe": recipe.name,
         "sources": [_source(s.name, s.role, found[s.name]) for s in recipe.sources],
         "models": [
-            {"model": m.name, "fit": m.fit, "source": m.source, "cached": m.name in models and models[m.name].exists()}
-            for m in recipe.models
+            {"model": m.name, "fit": m.fit, "source": m.source, "cached": m.name in fitted} for m in recipe.models
         ],
-        "stages": stages,
+        "stages": [_stage(store, spec, flt, train, ready=ready) for spec, flt in resolved],
+        "steps": _steps(store, recipe, resolved, have, fitted, train, ready=ready),
         "passes": _passes(store, resolved, train, ready=ready),
     }
+
+
+def check(recipe: Recipe) -> None:
+    """Raise `UserError` for what would stop a run later: no evaluation set, a model or file that is not there."""
+    known = {m.name for m in recipe.models}
+    for stage in recipe.stages:
+        flt = _shown(stage, None)
+        if flt.build is not None and not (stage.against or recipe.by_role("eval")):
+            msg = f"stage `{stage.filter}` needs evaluation sets: no source has role `eval`"
+            raise UserError(msg, hint="add a source with `role: eval`, or name one in `against`", usage=True)
+        for key, value in stage.params.items():
+            if not base.is_path(key) or value is None or (key == "model" and value in known):
+                continue
+            if not Path(str(value)).exists() and not base.remote_model(str(value)):
+                msg = (
+                    f"`{key}` of stage `{stage.filter}`: no file, folder or model `{value}`{nearest(str(value), known)}"
+                )
+                raise UserError(msg, usage=True)
+            _known_tag(str(value), f"`{key}` of stage `{stage.filter}`")
+
+
+def _known_tag(name: str, where: str) -> None:
+    """Raise `UserError` for a model of open_clip whose architecture has no weights under that tag."""
+    arch, slash, tag = name.partition("/")
+    if Path(name).exists() or name.startswith("hf-hub:") or not slash:
+        return
+    import open_clip  # only to read its list: nothing is fetched
+
+    tags = open_clip.list_pretrained_tags_by_model(arch)
+    if tag not in tags:
+        msg = f"{where}: open_clip has no weights `{tag}` for `{arch}`{nearest(tag, tags)}"
+        raise UserError(msg, usage=True)
 
 
 def _source(name: str, role: str, version: SourceVersion | None) -> dict[str, Any]:
@@ -64,20 +88,146 @@ def _source(name: str, role: str, version: SourceVersion | None) -> dict[str, An
     }
 
 
-def _cached(store: Store, flt: base.Filter, sources: list[SourceVersion]) -> int:
+def _shown(spec: StageSpec, flt: base.Filter | None) -> base.Filter:
+    """Return the filter to show: with its real parameters, or, where a model is still to be made, without it."""
+    return flt or base.load(spec.filter, {k: v for k, v in spec.params.items() if k != "model"})
+
+
+def _stage(
+    store: Store, spec: StageSpec, flt: base.Filter | None, train: Sequence[SourceVersion], *, ready: bool
+) -> dict[str, Any]:
+    shown = _shown(spec, flt)
+    limited = pools.limited(spec, train)
+    return {
+        "stage": spec.filter,
+        "fingerprint": flt.fingerprint if flt else None,
+        "looks_at": uses.looks_at(shown),
+        "does": uses.does(shown),
+        "images": shown.needs_images,
+        "model": shown.needs_model,
+        "bounds": [r.to_json() for r in rules(spec, shown)],
+        "samples": sum(s.samples for s in limited) if ready else None,
+        "shards": sum(s.shards for s in limited) if ready else None,
+        "cached": (_cached(store, flt, limited) if flt else 0) if ready else None,
+    }
+
+
+def _cached(store: Store, flt: base.Filter, sources: Sequence[SourceVersion]) -> int:
     _, cached = missing_items(store, [(s.name, s.digest, s.shards) for s in sources], [(flt, ())])
     return cached
 
 
-def _passes(store: Store, resolved: list[Any], train: list[SourceVersion], *, ready: bool) -> dict[str, Any]:
-    """Return the fused scoring pass: shards to read, samples in them, and how many decode images."""
-    if not ready or any(f is None for _, f in resolved):
+# -- steps -------------------------------------------------------------------------------------------------------------
+
+
+def _steps(
+    store: Store,
+    recipe: Recipe,
+    resolved: Resolved,
+    have: Mapping[str, SourceVersion],
+    fitted: set[str],
+    train: Sequence[SourceVersion],
+    *,
+    ready: bool,
+) -> list[dict[str, Any]]:
+    """Return the steps of a run in order: what each goes over, how much of it is stored, and what its filters share.
+
+    `cached` is None where it cannot be known yet.
+    """
+    shown = [(spec, _shown(spec, flt), flt) for spec, flt in resolved]
+    pooling = [(spec, f, real) for spec, f, real in shown if f.pooled]
+    clustering = [(spec, f, real) for spec, f, real in shown if f.cluster is not None]
+    indexing = [(spec, f, real) for spec, f, real in shown if f.build is not None]
+    out = [
+        _step("ingest", "sources", [s.name for s in recipe.sources], len(have)),
+        _step("fit", "models", [m.name for m in recipe.models], len(fitted)),
+        _step(
+            "index",
+            "filters",
+            [f.name for _, f, _ in indexing],
+            sum(r is not None for _, _, r in indexing) if ready else None,
+        ),
+        _score_step(store, shown, train, ready=ready),
+        _step(
+            "pool",
+            "filters",
+            [f.name for _, f, _ in pooling],
+            _done(pooling, lambda s, f: _is_pooled(store, s, f, train), ready=ready),
+        ),
+        _step(
+            "cluster",
+            "filters",
+            [f.name for _, f, _ in clustering],
+            _done(clustering, lambda s, f: _is_clustered(store, s, f, train), ready=ready),
+        ),
+    ]
+    judged = [r.key for spec, f, _ in shown for r in rules(spec, f)]
+    return [*out, _step("judge", "rules", judged, None)]
+
+
+def _step(name: str, unit: str, names: list[str], cached: int | None) -> dict[str, Any]:
+    return {"step": name, "unit": unit, "names": names, "items": len(names), "cached": cached, "shares": []}
+
+
+def _done(
+    stages: Sequence[tuple[StageSpec, base.Filter, base.Filter | None]], there: Any, *, ready: bool
+) -> int | None:
+    """Return for how many stages the files of a step are there; None where a filter is not known yet."""
+    if not ready or any(real is None for _, _, real in stages):
+        return None
+    return sum(bool(there(spec, real)) for spec, _, real in stages)
+
+
+def _is_pooled(store: Store, spec: StageSpec, flt: base.Filter, train: Sequence[SourceVersion]) -> bool:
+    where = pools.folder(store, flt, spec, train)
+    return all(pools.path(where, s, n).exists() for s in pools.limited(spec, train) for n in range(s.shards))
+
+
+def _is_clustered(store: Store, spec: StageSpec, flt: base.Filter, train: Sequence[SourceVersion]) -> bool:
+    (rule,) = rules(spec, flt)
+    return clusters.path(store, flt, rule, train).exists()
+
+
+def _score_step(
+    store: Store,
+    shown: Sequence[tuple[StageSpec, base.Filter, base.Filter | None]],
+    train: Sequence[SourceVersion],
+    *,
+    ready: bool,
+) -> dict[str, Any]:
+    """Return the scoring: in one pass every shard is read once, and what several filters need of it is made once."""
+    names = [f.name for _, f, _ in shown]
+    out = _step("score", "score files", names, None)
+    out["shares"] = shares([(f, str(spec.params.get("model") or "")) for spec, f, _ in shown])
+    if ready:
+        limited = [(pools.limited(spec, train), real) for spec, _, real in shown]
+        out["items"] = sum(s.shards for sources, _ in limited for s in sources)
+        out["cached"] = sum(_cached(store, real, sources) for sources, real in limited if real is not None)
+    return out
+
+
+def shares(stages: Sequence[tuple[base.Filter, str]]) -> list[dict[str, Any]]:
+    """Return what is done once per batch for several filters: decoding, work on texts and boxes, runs of one model."""
+    users: dict[str, list[str]] = defaultdict(list)
+    for flt, model in stages:
+        if flt.needs_images:
+            users["decoding"].append(flt.name)
+        for work in sorted(uses.uses(flt).shared):
+            users[work].append(flt.name)
+        if model:
+            users[f"model {model}"].append(flt.name)
+    ordered = sorted(users.items(), key=lambda u: (u[0] != "decoding", -len(u[1]), u[0]))
+    return [{"work": w.rpartition(".")[2], "in": w.rpartition(".")[0], "filters": f} for w, f in ordered if len(f) > 1]
+
+
+def _passes(store: Store, resolved: Resolved, train: Sequence[SourceVersion], *, ready: bool) -> dict[str, Any]:
+    """Return what the fused scoring pass has left: shards to read, samples in them, and how many decode images."""
+    known = [(f, st.sources) for st, f in resolved if f is not None]
+    if not ready or len(known) < len(resolved):
         return {"shards": None, "samples": None, "decoding": None}
-    items, _ = missing_items(
-        store, [(s.name, s.digest, s.shards) for s in train], [(f, st.sources) for st, f in resolved]
-    )
+    items, _ = missing_items(store, [(s.name, s.digest, s.shards) for s in train], known)
     per_shard = {s.name: s.samples / max(s.shards, 1) for s in train}
-    decoding = [i for i in items if any(resolved[k][1].needs_images for k in i.missing)]
+    decoding = [i for i in items if any(known[k][0].needs_images for k in i.missing)]
     return {
         "shards": len(items),
         "samples": round(sum(per_shard[i.source] for i in items)),
