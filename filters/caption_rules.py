@@ -1,21 +1,33 @@
-r"""Rules for alt texts (DataComp's basic filter, arXiv 2304.14108, appendix; LAION; Data-Juicer's LLaVA recipe).
+r"""Rules for alt texts: DataComp's basic filter (Gadre et al. 2023, arXiv 2304.14108), LAION, Data-Juicer's LLaVA recipe.
 
-Looks at the assistant text of samples of task `caption` that have an image; null for all others.
+Looks at the assistant text of samples of task `caption` that have an image, or of all of task `caption` with `needs_image:
+false` (a list of alt texts whose pictures are not downloaded yet); null for all others.
 
-- `words` (count): words between white space. Bound: at least 3 (DataComp basic: more than 2).
-- `characters` (count): characters without the white space around. Bound: at least 6 (DataComp basic: more than 5).
-- `alphanumeric` (0..1): share of letters, digits and combining marks in all characters. Bound: at least 0.60 (Data-Juicer,
-  https://github.com/datajuicer/data-juicer, configs/data_juicer_recipes/llava-pretrain-refine.yaml).
+- `words` (count): words between white space of any kind (Python's `str.split`). Bound: at least 3 (DataComp basic: more
+  than 2).
+- `characters` (count): code points, white space before and after included. Bound: at least 6 (DataComp basic: more than 5).
+- `fasttext_words` (count): words between ASCII white space and NUL, a newline being one of its own, as fastText cuts them;
+  a no-break space cuts nothing. No bound here: DataComp's image-based filter asks for more than 1 of these, and more than 5
+  characters.
+- `alphanumeric` (0..1): share of letters, digits and combining marks in all characters but white space around. Bound: at
+  least 0.60 (Data-Juicer, https://github.com/datajuicer/data-juicer,
+  configs/data_juicer_recipes/llava-pretrain-refine.yaml).
 - `boilerplate` (count): how many of these kinds of text that says nothing about the picture it is. Bound: at most 0. No
   published list; ours, after the web alt texts of LAION (img2dataset's test file):
-  - `file name`: the whole caption is a file name or a camera's number (`IMG_2041.JPG`, `DSC 0012`, `photo-1.png`) or an address;
-  - `placeholder`: the whole caption is "image", "photo 3", "untitled", "logo", "no image available", "image not found", ...;
-  - `instruction`: "click to enlarge", "click here", "hover to zoom", "view larger", "download image", "image may contain", ...;
+  - `file name`: the whole caption is a file name or a camera's number (`IMG_2041.JPG`, `DSC 0012`, `photo-1.png`) or an
+    address;
+  - `placeholder`: the whole caption is "image", "photo 3", "untitled", "logo", "no image available", "image not found",
+    ...;
+  - `instruction`: "click to enlarge", "click here", "hover to zoom", "view larger", "download image", "image may contain",
+    ...;
   - `offer`: "buy now", "add to cart", "free shipping", "best price", "% off", "for only $9.99", ...;
 - `markup` (0 or 1): has tags (`<br>`), entities (`&nbsp;`) or a template's braces (`{{ title }}`). No bound: the words may
   still be good.
 
-Left out of DataComp's basic filter: the language (`language`), the picture's size and shape (the image filters).
+The two bounds are DataComp's exactly: https://github.com/mlfoundations/datacomp, baselines/apply_filter.py, compared
+caption by caption in benchmarks/datacomp_parity.py. Its other rules are filters of their own: the language (`language`),
+`image_size` and `aspect_ratio`. LAION-400M's alt texts of 5 characters and more are `characters` of at least 5. Spam is a
+filter of its own too: `alt_text_spam`.
 """
 
 import numpy as np
@@ -79,49 +91,59 @@ MARKUP = (
 
 @kernel
 def _count(data: Array, offsets: Array, classes: Array) -> Array:
-    """Return per text: words, characters up to the last that is not white space, letters, digits and marks."""
+    """Return per text: words, characters, fastText's words, characters without white space around, letters, digits and marks."""
     n = len(offsets) - 1
-    out = np.zeros((n, 3), np.int64)
+    out = np.zeros((n, 5), np.int64)
     for t in range(n):
         i = offsets[t]
         in_word = False
+        in_ascii_word = False
         pending = 0
         while i < offsets[t + 1]:
             cp, step = decode(data, i, offsets[t + 1])
             kind = class_of(classes, cp)
+            out[t, 1] += 1
+            if cp == 0 or cp == 32 or 9 <= cp <= 13:
+                in_ascii_word = False
+                if cp == 10:
+                    out[t, 2] += 1
+            elif not in_ascii_word:
+                in_ascii_word = True
+                out[t, 2] += 1
             if kind & 4:
                 in_word = False
-                if out[t, 1]:
+                if out[t, 3]:
                     pending += 1
             else:
                 if not in_word:
                     out[t, 0] += 1
                 in_word = True
-                out[t, 1] += pending + 1
+                out[t, 3] += pending + 1
                 pending = 0
                 if kind & 19:
-                    out[t, 2] += 1
+                    out[t, 4] += 1
             i += step
     return out
 
 
 @scorer(
-    version=1,
+    version=2,
     scores={
         "words": pa.int64(),
         "characters": pa.int64(),
+        "fasttext_words": pa.int64(),
         "alphanumeric": pa.float64(),
         "boilerplate": pa.int64(),
         "markup": pa.int64(),
     },
     bounds={"words": (3, None), "characters": (6, None), "alphanumeric": (0.60, None), "boilerplate": (None, 0)},
 )
-def caption_rules(batch: pa.RecordBatch) -> pa.RecordBatch:
+def caption_rules(batch: pa.RecordBatch, *, needs_image: bool = True) -> pa.RecordBatch:
     """Score the captions of `batch`."""
     texts = assistant(batch)
     raw = buffers(texts)
     counts = _count(raw.data, raw.offsets, classes())
-    applies = raw.valid & has_image(batch) & is_task(batch, "caption")
+    applies = raw.valid & (has_image(batch) | (not needs_image)) & is_task(batch, "caption")
     # Only captions go through the patterns.
     where = np.flatnonzero(applies)
     captions = texts.take(pa.array(where))
@@ -133,7 +155,8 @@ def caption_rules(batch: pa.RecordBatch) -> pa.RecordBatch:
     return table(
         words=column(counts[:, 0], applies, pa.int64()),
         characters=column(counts[:, 1], applies, pa.int64()),
-        alphanumeric=column(ratio(counts[:, 2], counts[:, 1]), applies, pa.float64()),
+        fasttext_words=column(counts[:, 2], applies, pa.int64()),
+        alphanumeric=column(ratio(counts[:, 4], counts[:, 3]), applies, pa.float64()),
         boilerplate=column(kinds, applies, pa.int64()),
         markup=column(markup, applies, pa.int64()),
     )

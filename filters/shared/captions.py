@@ -1,12 +1,11 @@
 """What a sample says about its images."""
 
-import re
-
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from catalog.schema import MARKS
-
-_MARK = re.compile("|".join(re.escape(m) for m in MARKS.values()))
+from filters.shared.dialogue import ASSISTANT, USER, roles
+from filters.shared.text import messages, starts
 
 
 def turns(batch: pa.RecordBatch) -> list[tuple[str, str]]:
@@ -14,13 +13,16 @@ def turns(batch: pa.RecordBatch) -> list[tuple[str, str]]:
 
     Where only one of them says anything, as in a plain caption, it is the second.
     """
-    out = []
-    for messages in batch.column("messages").to_pylist():
-        said = {"user": [], "assistant": []}  # type: dict[str, list[str]]
-        for m in messages or ():
-            text = _MARK.sub(" ", m["content"] or "").strip()
-            if text and m["role"] in said:
-                said[m["role"]].append(text)
-        user, assistant = "\n".join(said["user"]), "\n".join(said["assistant"])
-        out.append((user, assistant) if assistant else ("", user))
-    return out
+    texts, _, first = messages(batch)
+    texts = pc.utf8_trim_whitespace(texts)
+    said = np.asarray(pc.greater(pc.binary_length(texts), 0))
+    user, assistant = (_joined(texts, first, said & (roles(batch) == who)) for who in (USER, ASSISTANT))
+    answered = pc.greater(pc.binary_length(assistant), 0)
+    one = pc.if_else(answered, user, pa.scalar("", pa.large_string())).to_pylist()
+    two = pc.if_else(answered, assistant, user).to_pylist()
+    return list(zip(one, two, strict=True))
+
+
+def _joined(texts: pa.Array, first: np.ndarray, mine: np.ndarray) -> pa.Array:
+    lists = pa.LargeListArray.from_arrays(pa.array(starts(mine)[first]), texts.filter(pa.array(mine)))
+    return pc.binary_join(lists, pa.scalar("\n", pa.large_string()))
