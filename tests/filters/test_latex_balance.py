@@ -36,3 +36,26 @@ def test_texts_without_latex_do_not_apply(text):
 
 def test_code_does_not_apply():
     assert unmatched(r"\frac{1", task="code") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [(r"{ \( } \)", 2), (r"$\frac{1}{2$ and $\frac{1}{2}}$", 2),  # two faults that cancel each other out if only counted
+     (r"\begin{a} \begin{b} \end{a} \end{b}", 2), (r"\left( { \right) }", 2), (r"$$ x_1 $ y", 1), (r"\begin{align} { \end{align}", 1)],
+)  # fmt: skip
+def test_what_is_not_nested_is_unmatched(text, count):
+    assert unmatched(text) == count
+
+
+@pytest.mark.parametrize(
+    "text",
+    [r"It is $5, so $x_1 = 5$.", r"$3 and $4 make \$7, and $x_1$", r"$5, and \(x_1\)", r"$x$$y_1$", r"$\text{if $x_1 > 0$}$", r"\\[2pt] $x_1$",
+     r"$2 + 3 = 5 $ and $x_1$", "[asy] label(\"$x\"); [/asy] $x_1$", r"\begin{tabular}{c} $x_1$ & 2 \end{tabular}", r"$\left.\frac12\right|$"],
+)  # fmt: skip
+def test_also_balanced(text):
+    assert unmatched(text) == 0
+
+
+@pytest.mark.parametrize("text", [r"It is $5, so $x = \alpha.", r"$\text{if $x_1 > 0}$", r"$x_1$ and y_1$"])
+def test_a_dollar_too_few(text):
+    assert unmatched(text) > 0
