@@ -217,7 +217,7 @@ def _record(
             "hits": hits.get(flt.name, 0),
         }
         for stage, flt in stages
-        if flt.build is not None
+        if flt.build is not None and "match" in flt.scores  # others with an index look for what is alike, not for leaks
     ]
     fields: dict[str, Any] = {
         "name": recipe.name,

@@ -1,8 +1,10 @@
 """What must be there before scoring: fitted models and decontamination indexes, made once and named by content."""
 
 import dataclasses
+import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -44,30 +46,35 @@ def _rooted(batch: pa.RecordBatch, prefix: str) -> pa.RecordBatch:
     )
 
 
-def model_dir(store: Store, spec: ModelSpec, source: SourceVersion) -> Path:
-    """Return the folder of a fitted model: named by what it is fitted on and with."""
-    from curate import fit_clip
+def _fit(kind: str) -> Any:
+    """Return the module that fits models of a kind: it has `config`, `VERSION` and `fit`."""
+    return importlib.import_module(f"curate.fit_{kind}")
 
-    config = dataclasses.asdict(fit_clip.config(spec.config))
-    key = fingerprint({"fit": spec.fit, "on": source.digest, "config": base.plain(config), "version": fit_clip.VERSION})
-    return store.root / "models" / f"{spec.name}@{key}"
+
+def model_dir(store: Store, spec: ModelSpec, sources: Mapping[str, SourceVersion]) -> Path:
+    """Return the folder of a fitted model: named by what it is fitted on and with."""
+    module = _fit(spec.fit)
+    config = dataclasses.asdict(module.config(spec.config))
+    on = [sources[name].digest for name in spec.reads]
+    key = {"fit": spec.fit, "on": on[0], "config": base.plain(config), "version": module.VERSION}
+    if spec.against:
+        key["against"] = on[1]
+    return store.root / "models" / f"{spec.name}@{fingerprint(key)}"
 
 
 def fit_models(
     store: Store, recipe: Recipe, sources: Mapping[str, SourceVersion], progress: Progress
 ) -> dict[str, Path]:
     """Fit every model of the recipe that is not there yet; return their folders by name."""
-    from curate import fit_clip
-
     out = {}
     for spec in recipe.models:
-        source = sources[spec.source]
-        folder = out[spec.name] = model_dir(store, spec, source)
+        folder = out[spec.name] = model_dir(store, spec, sources)
         if folder.exists():
             continue
-        if not source.samples:
-            msg = f"model `{spec.name}` cannot be fitted: source `{source.name}` has no samples"
-            raise UserError(msg, hint="the rejects of the source say why")
+        for name in spec.reads:
+            if not sources[name].samples:
+                msg = f"model `{spec.name}` cannot be fitted: source `{name}` has no samples"
+                raise UserError(msg, hint="the rejects of the source say why")
 
         def step(done: int, total: int, name: str = spec.name) -> None:
             progress(f"fit {name}", done, total)
@@ -75,12 +82,16 @@ def fit_models(
         with alone(folder.parent), MediaReader(store.root) as reader:
             if folder.exists():  # another run has fitted it meanwhile
                 continue
-            fit_clip.fit(batches(store, source), reader, folder, config=fit_clip.config(spec.config), progress=step)
+            module = _fit(spec.fit)
+            given: list[Any] = [batches(store, sources[name]) for name in spec.reads]
+            if spec.fit == "clip":  # looks at pictures
+                given.append(reader)
+            module.fit(*given, folder, config=module.config(spec.config), progress=step)
     return out
 
 
 def suite(stage: StageSpec, recipe: Recipe, sources: Mapping[str, SourceVersion]) -> list[SourceVersion]:
-    """Return the evaluation sets that a decontaminating stage is held against."""
+    """Return the sources that a stage looks things up in: those it names, or every evaluation set."""
     names = stage.against or tuple(s.name for s in recipe.by_role("eval"))
     return [sources[n] for n in sorted(names)]
 

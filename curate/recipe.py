@@ -9,6 +9,7 @@ sources:
   - {name: trusted, format: table, path: trusted/records.jsonl, role: fit}    # only fits models
 models:
   dfn: {fit: clip, source: trusted}        # a data filtering network, usable as a `model` parameter below
+  good: {fit: quality, source: trusted, against: raw}    # tells trusted texts from raw ones
 stages:                                    # bounds decide first, in this order; then clusters, in this order
   - filter: aspect_ratio                   # the filter's published bounds
   - filter: clip_score
@@ -35,6 +36,9 @@ from curate.ingest import SourceSpec
 from filters import base
 
 
+FITS = ("clip", "quality")
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageSpec:
     """One filter of a recipe. `bounds` are the fields of `catalog.judge.Rule` per score."""
@@ -53,9 +57,15 @@ class ModelSpec:
     """A model that the run itself fits before scoring: `fit` names how, `source` on what, `config` with which settings."""
 
     name: str
-    fit: str
+    fit: str  # clip | quality: `curate/fit_<name>.py`
     source: str
+    against: str = ""  # quality: the source of ordinary samples that `source` is told from
     config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The sources that it is fitted on."""
+        return (self.source, self.against) if self.against else (self.source,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,12 +140,20 @@ def parse(raw: Any, where: str) -> Recipe:
 def _model(name: str, raw: Any, sources: tuple[SourceSpec, ...], where: str) -> ModelSpec:
     where = f"model `{name}` of {where}"
     _mapping(raw, where)
-    unknown_keys(raw, ("fit", "source", "config"), where)
-    if raw.get("fit") != "clip":
-        msg = f"`fit` of {where} must be `clip`, got `{raw.get('fit')}`"
+    unknown_keys(raw, ("fit", "source", "against", "config"), where)
+    if raw.get("fit") not in FITS:
+        msg = f"`fit` of {where} must be {' or '.join(f'`{k}`' for k in FITS)}, got `{raw.get('fit')}`"
         raise UserError(msg, usage=True)
-    _known([raw.get("source", "")], [s.name for s in sources], "source", where)
-    return ModelSpec(name=name, fit="clip", source=raw["source"], config=_mapping(raw.get("config") or {}, where))
+    named = [s.name for s in sources]
+    _known([raw.get("source", "")], named, "source", where)
+    if (raw["fit"] == "quality") != ("against" in raw):
+        msg = f"{where}: `against` names the ordinary samples that a `quality` model tells good ones from, and goes with it alone"
+        raise UserError(msg, usage=True)
+    _known([raw["against"]] if "against" in raw else [], named, "source", where)
+    return ModelSpec(
+        name=name, fit=raw["fit"], source=raw["source"], against=raw.get("against", ""),
+        config=_mapping(raw.get("config") or {}, where),
+    )  # fmt: skip
 
 
 def _stage(raw: Any, sources: tuple[SourceSpec, ...], models: tuple[ModelSpec, ...], where: str) -> StageSpec:
@@ -155,7 +173,7 @@ def _stage(raw: Any, sources: tuple[SourceSpec, ...], models: tuple[ModelSpec, .
         )
     for key, needs, what in (
         ("prefer", loaded.cluster, "deduplicates"),
-        ("against", loaded.build, "decontaminates"),
+        ("against", loaded.build, "looks anything up in other sources"),
     ):
         if raw.get(key) and needs is None:
             msg = f"`{key}` of {where} means nothing: the filter never {what}"
@@ -173,7 +191,7 @@ def _stage(raw: Any, sources: tuple[SourceSpec, ...], models: tuple[ModelSpec, .
         }
     for key, known, what in (
         ("sources", [s.name for s in sources], "source"),
-        ("against", [s.name for s in sources if s.role == "eval"], "source with role `eval`"),
+        ("against", [s.name for s in sources if s.role != "train"], "source with role `eval` or `fit`"),
     ):
         _known(_list(raw.get(key) or [], f"`{key}` of {where}"), known, what, where)
     _known(_list(raw.get("tasks") or [], f"`tasks` of {where}"), list(TASKS), "task", where)

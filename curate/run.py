@@ -27,7 +27,7 @@ class Result:
     """A dataset version and what making it took: nothing of `work` is part of its identity."""
 
     dataset: DatasetVersion
-    work: Mapping[str, int]  # score files written, score files found, samples scored
+    work: Mapping[str, int]  # score files written, score files found, samples scored, milliseconds of judging
 
 
 def run(recipe: Recipe, store: Store, *, engine: Engine, data: Path, progress: Progress) -> Result:
@@ -38,9 +38,10 @@ def run(recipe: Recipe, store: Store, *, engine: Engine, data: Path, progress: P
     stages = [(s, f) for s, f in prepare.resolve(store, recipe, sources, models, build=True, progress=progress) if f]
     train = [sources[s.name] for s in recipe.members]
     work = score(store, stages, train, engine=engine, progress=progress)
+    judging = time.monotonic()
     with alone(store.root / "datasets" / recipe.name):  # two runs of one recipe would write into one folder
         dataset = decide(recipe, store, stages, sources, progress=progress, volatile=_volatile(engine, started))
-    return Result(dataset=dataset, work=work)
+    return Result(dataset=dataset, work=work | {"judge_ms": round(1000 * (time.monotonic() - judging))})
 
 
 def _volatile(engine: Engine, started: float) -> dict[str, Any]:

@@ -287,7 +287,7 @@ KILL_AT = {
     "index": "indexes/*.parquet",
     "score": "scores/*/*/*.parquet",
     "cluster": "clusters/*/*.parquet",
-    "judge": "datasets/small/.work/verdicts/*/*.parquet",
+    "judge": "datasets/small/.work/verdicts/*/*/*.parquet",
     "publish": "datasets/small/*/dataset.json",
     "mixture": "mixtures/*/.work*/*.arrow",
 }
