@@ -4,10 +4,10 @@
                        correlation of aligned thumbnails, 0 to 1 (as in `dedup_phash`, whatever the text).
 `match`                id of that evaluation item; null where the score is under 0.5.
 
-Bound `decontaminate_image <= 0.85`: ours; copies that were re-encoded, resized, brightened or cropped by up to 5 % a side
-score above it, different pictures of the same layout below. A share of benchmark pictures is in web crawls: DataComp
-removes them by a learnt similarity (Gadre et al. 2023, arXiv 2304.14108, section 3.3 and appendix, after Yokoo 2021),
-which finds heavier edits (overlays, rotations) than this.
+Bound `decontaminate_image <= 0.85`: ours; copies that were re-encoded, resized, brightened or cropped by up to 5 % a
+side score above it, different pictures of the same layout below. A share of benchmark pictures is in web crawls:
+DataComp removes them by a learnt similarity (Gadre et al. 2023, arXiv 2304.14108, section 3.3 and appendix, after Yokoo
+2021), which finds heavier edits (overlays, rotations) than this.
 
 Null without images and without an `index`; NaN where no image can be decoded. A blank image matches nothing.
 `index`: a Parquet file of what `build` returns.
@@ -22,15 +22,18 @@ import pyarrow as pa
 
 from catalog.shards import read_table
 from filters.base import scorer
-from filters.shared.images import Images, Reader
-from filters.shared.perceptual import Signatures, near, signature, similarity
+from filters.shared.images import Images, Reader, present
+from filters.shared.perceptual import Signatures, near, raw, signatures, similarity
 
 INDEX = pa.schema([("id", pa.string()), ("image", pa.int32()), ("signature", pa.binary())])
 LOW = 0.5
 
 
+MEASURES = (signatures, present)
+
+
 @scorer(
-    version=1,
+    version=2,
     scores={"decontaminate_image": pa.float64(), "match": pa.string()},
     bounds={"decontaminate_image": (None, 0.85)},
 )
@@ -44,18 +47,16 @@ def decontaminate_image(
     if index is not None:
         path = Path(index)
         ids, known = _index(path, path.stat().st_mtime_ns if path.exists() else 0)
-        rows, raw = [], []
-        for row in range(n):
-            pictures = images[row]
-            if not pictures:
-                continue
-            score[row] = float("nan") if all(p is None for p in pictures) else 0.0
-            for s in (signature(p) for p in pictures if p is not None):
-                if s is not None:
-                    rows.append(row)
-                    raw.append(s)
+        row, signed = images.measure(signatures)
+        # Where no image of a sample can be decoded, it is broken; a blank one matches nothing.
+        _, seen = images.measure(present)
+        some = np.bincount(row, seen[:, 0], minlength=n)
+        for k in np.unique(row):
+            score[k] = 0.0 if some[k] else float("nan")
+        found = [(int(k), s) for k, s in zip(row, raw(signed), strict=True) if s is not None]
+        rows, mine = [k for k, _ in found], [s for _, s in found]
         if rows and len(ids):
-            _match(Signatures(raw), known, rows, ids, radius, score, match)
+            _match(Signatures(mine), known, rows, ids, radius, score, match)
     return pa.RecordBatch.from_pydict(
         {"decontaminate_image": pa.array(score, pa.float64()), "match": pa.array(match, pa.string())}
     )
@@ -92,12 +93,13 @@ def build(batches: Iterator[pa.RecordBatch], *, reader: Reader) -> pa.Table:
     """Return the index of the images of evaluation samples, one row per image that is not blank."""
     out: dict[str, list[object]] = {"id": [], "image": [], "signature": []}
     for batch in batches:
-        images = Images.read(batch, reader)
-        for row, id_ in enumerate(batch.column("id").to_pylist()):
-            for k, picture in enumerate(images[row]):
-                s = None if picture is None else signature(picture)
-                if s is not None:
-                    out["id"].append(id_)
-                    out["image"].append(k)
-                    out["signature"].append(s)
+        images = Images.read(batch, reader, keep=False)
+        row, signed = images.measure(signatures)
+        number = np.arange(len(row)) - np.searchsorted(row, row)  # which of its sample's images
+        ids = batch.column("id").to_pylist()
+        for k, i, s in zip(row, number, raw(signed), strict=True):
+            if s is not None:
+                out["id"].append(ids[k])
+                out["image"].append(int(i))
+                out["signature"].append(s)
     return pa.table(out, schema=INDEX)

@@ -1,27 +1,27 @@
 """Near-duplicate images by perceptual hash: copies that were re-encoded, resized, brightened or slightly cropped.
 
-The score is a signature per sample, `phash`: the signatures of all its images in order (`filters/shared/perceptual.py`: nine
-64-bit DCT hashes and a thumbnail) and a sketch of its text. Null without images, with a blank image, or with one that
-cannot be decoded.
+The score is a signature per sample, `phash`: the signatures of all its images in order (`filters/shared/perceptual.py`:
+nine 64-bit DCT hashes and a thumbnail) and a sketch of its text. Null without images, with a blank image, or with one
+that cannot be decoded.
 
 Two samples are duplicates when they have equally many images and, image by image in order,
-1. a DCT hash of one lies within `radius` bits of the other's: a true Hamming radius by multi-index hashing. Data-Juicer and
-   CleanVision look for equal hashes only (`image_deduplicator.py`; `issue_managers`), and miss most copies;
-2. their thumbnails, aligned, correlate in detail by `similarity` or more: distinct charts, pages and scenes of one layout
-   share hashes; they are not duplicates;
+1. a DCT hash of one lies within `radius` bits of the other's: a true Hamming radius by multi-index hashing. Data-Juicer
+   and CleanVision look for equal hashes only (`image_deduplicator.py`; `issue_managers`), and miss most copies;
+2. their thumbnails, aligned, correlate in detail by `similarity` or more: distinct charts, pages and scenes of one
+   layout share hashes; they are not duplicates;
 and, with `pair="image+text"`,
 3. they ask the same: what the user says is equal but for case, punctuation and spacing. The same picture under another
    question is a sample of its own;
-4. they answer alike: the words of what the assistant says have a Jaccard similarity of `text_similarity` or more (estimated
-   from the 64 smallest word hashes: exact up to 64 different words). A lightly edited caption is a duplicate, an
-   independent caption of the same picture is not. Equal text alone never makes a duplicate.
+4. they answer alike: the words of what the assistant says have a Jaccard similarity of `text_similarity` or more
+   (estimated from the 64 smallest word hashes: exact up to 64 different words). A lightly edited caption is a
+   duplicate, an independent caption of the same picture is not. Equal text alone never makes a duplicate.
 `pair="image"` stops after 2.
 
-Defaults, all ours: `radius` 11 of 64 bits, about as Zauner 2010 ("Implementation and benchmarking of perceptual image hash
-functions") and the ImageHash manual (10) have it, and no dearer than 10; `similarity` 0.85 and `text_similarity` 0.5, measured on
-the planted corpus: of copies re-encoded, halved, doubled, 20 % brighter or darker, or cropped by up to 5 % a side, 90 % (cropped
-pages of small print) to 100 % are found, and no two distinct charts, pages, receipts or scenes are joined. Pictures with next to
-nothing in them, as two bars of one colour without a label, can be joined.
+Defaults, all ours: `radius` 11 of 64 bits, about as Zauner 2010 ("Implementation and benchmarking of perceptual image
+hash functions") and the ImageHash manual (10) have it, and no dearer than 10; `similarity` 0.85 and `text_similarity`
+0.5, measured on the planted corpus: of copies re-encoded, halved, doubled, 20 % brighter or darker, or cropped by up to
+5 % a side, 90 % (cropped pages of small print) to 100 % are found, and no two distinct charts, pages, receipts or
+scenes are joined. Pictures with next to nothing in them, as two bars of one colour without a label, can be joined.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ from catalog.errors import UserError
 from filters.base import scorer
 from filters.shared.captions import turns
 from filters.shared.images import Images
-from filters.shared.perceptual import SIZE, Array, Signatures, near, signature
+from filters.shared.perceptual import SIZE, Array, Signatures, near, raw, signatures
 from filters.shared.perceptual import similarity as overlap
 
 SKETCH = 64  # 32-bit hashes of words
@@ -43,7 +43,10 @@ _WORD = re.compile(r"\w+")
 PAIRS = ("image+text", "image")
 
 
-@scorer(version=1, scores={"phash": pa.binary()}, bounds={})
+MEASURES = (signatures,)
+
+
+@scorer(version=2, scores={"phash": pa.binary()}, bounds={})
 def dedup_phash(
     batch: pa.RecordBatch,
     images: Images,
@@ -54,11 +57,14 @@ def dedup_phash(
     text_similarity: float = 0.5,
 ) -> pa.RecordBatch:
     """Return the perceptual signature of each sample."""
+    row, signed = images.measure(signatures)
+    each: list[list[bytes | None]] = [[] for _ in range(batch.num_rows)]
+    for k, s in zip(row, raw(signed), strict=True):
+        each[k].append(s)
     out = []
-    for pictures, (question, answer) in zip(images, turns(batch), strict=True):
-        signatures = [None if p is None else signature(p) for p in pictures]
-        known = [s for s in signatures if s is not None]
-        out.append(_text(question, answer) + b"".join(known) if known and len(known) == len(pictures) else None)
+    for found, (question, answer) in zip(each, turns(batch), strict=True):
+        known = [s for s in found if s is not None]
+        out.append(_text(question, answer) + b"".join(known) if known and len(known) == len(found) else None)
     return pa.RecordBatch.from_pydict({"phash": pa.array(out, pa.binary())})
 
 

@@ -1,12 +1,12 @@
 """Perceptual signatures of pictures: find copies that were re-encoded, resized, brightened or cropped, and only those.
 
 A signature (`SIZE` bytes) has two parts.
-- Nine 64-bit DCT hashes, of the whole picture and of eight slight crops of it. A copy is a candidate when the hash of one
-  whole picture lies within a Hamming radius of any of the other's nine; found by multi-index hashing (Norouzi et al.
-  2012, arXiv 1307.2982), which misses none within the radius.
-- A thumbnail, 64 x 64 grey and 8 x 8 colour. A candidate is verified by laying one thumbnail over the other, shifted and
-  scaled by up to 8 % a side, and correlating the fine detail: charts, pages and scenes of the same layout share their
-  hashes and not their detail.
+- Nine 64-bit DCT hashes, of the whole picture and of eight slight crops of it. A copy is a candidate when the hash of
+  one whole picture lies within a Hamming radius of any of the other's nine; found by multi-index hashing (Norouzi et
+  al. 2012, arXiv 1307.2982), which misses none within the radius.
+- A thumbnail, 64 x 64 grey and 8 x 8 colour, of which the hashes are made too. A candidate is verified by laying one
+  thumbnail over the other, shifted and scaled by up to 8 % a side, and correlating the fine detail: charts, pages and
+  scenes of the same layout share their hashes and not their detail.
 """
 
 import functools
@@ -15,9 +15,10 @@ from typing import Any
 import numba
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from filters.shared.images import Pixels
+from filters.shared.images import Pixels, cut
+from filters.shared.planes import Cuts
+from filters.shared.text import kernel
 
 Array = npt.NDArray[Any]
 SIDE = 64
@@ -35,40 +36,180 @@ CROPS = (
     (0.0, 0.0, 1.0, 0.95),
 )
 HASHES = len(CROPS)
+WAVES = 9
 SIZE = 8 * HASHES + SIDE * SIDE + 2 * CHROMA * CHROMA
 COARSE = 0.4  # correlation of the detail at a third of the points under which a fit is not refined
 COLOUR = 16.0  # mean difference of the colour thumbnails, of 255, above which two pictures are different
 BLANK = 2.0  # standard deviation of the grey thumbnail under which there is nothing to recognise
 
 
-@functools.cache
-def _dct(n: int, k: int) -> Array:
-    x = np.arange(n)
-    return np.cos(np.pi * (2 * x[None] + 1) * np.arange(k)[:, None] / (2 * n))
+def signatures(cuts: Cuts) -> Array:
+    """Measure: 1 and the signature of each picture, `1 + SIZE` bytes; 0 and nothing for a blank one."""
+    out = np.zeros((len(cuts), 1 + SIZE), np.uint8)
+    small, lattice = cuts.small, cuts.lattice
+    rows, columns, crops = _crops()
+    _sign(
+        small.data, small.first, small.height, small.width, lattice.data, lattice.first, lattice.height, lattice.width,
+        rows, columns, crops, out,
+    )  # fmt: skip
+    return out
 
 
 def signature(picture: Pixels) -> bytes | None:
     """Return the signature of a picture; None for a blank one."""
-    image = Image.fromarray(picture)
-    if max(image.size) > 512:
-        factor = 512 / max(image.size)
-        size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-        image = image.resize(size, Image.Resampling.BOX)
-    luma, *chroma = image.convert("YCbCr").split()
-    thumb = np.asarray(luma.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
-    if float(thumb.std()) < BLANK:
-        return None
-    w, h = luma.size
-    hashes = bytearray()
-    for left, top, right, bottom in CROPS:
-        box = (left * w, top * h, right * w, bottom * h)
-        small = np.asarray(luma.resize((32, 32), Image.Resampling.BILINEAR, box=box), np.float64)
-        d = _dct(32, 9)
-        # Rounded, because a coefficient that is zero by symmetry must fall on the same side everywhere.
-        low = np.round(d @ small @ d.T, 3).ravel()[1:65]
-        hashes += np.packbits(low > np.median(low)).tobytes()
-    colour = [np.asarray(c.resize((CHROMA, CHROMA), Image.Resampling.BILINEAR)).tobytes() for c in chroma]
-    return bytes(hashes) + thumb.tobytes() + b"".join(colour)
+    return raw(signatures(cut(picture)))[0]
+
+
+def raw(signed: Array) -> list[bytes | None]:
+    """Return what `signatures` measured as bytes; None for a picture that is blank or could not be decoded."""
+    return [row[1:].tobytes() if row[0] else None for row in signed]
+
+
+@functools.cache
+def _crops() -> tuple[Array, Array, Array]:
+    """Return, for the 32 x 32 picture, the lowest 9 cosine transforms of each different crop of an axis, and which two
+    a hash is made of."""
+    spans = sorted({c[1::2] for c in CROPS} | {c[0::2] for c in CROPS})
+    n = 2 * CHROMA * 2
+    at = np.arange(n)
+    waves = np.cos(np.pi * (2 * at[None] + 1) * np.arange(WAVES)[:, None] / (2 * n))
+    out = []
+    for begin, end in spans:
+        edge = begin * n + (end - begin) * np.arange(n + 1)
+        # How much of cell x lies in cell i of the crop: the crop's picture is the mean over each of its cells.
+        part = np.clip(np.minimum(edge[1:, None], at + 1) - np.maximum(edge[:-1, None], at), 0, None)
+        out.append(waves @ (part / part.sum(1, keepdims=True)))
+    both = np.concatenate(out)
+    which = [(spans.index(c[1::2]), spans.index(c[0::2])) for c in CROPS]
+    return np.round(both, 12), np.round(both.T, 12).copy(), np.asarray(which, np.int64)
+
+
+@kernel
+def _sign(
+    data: Array, first: Array, heights: Array, widths: Array, colour: Array, at: Array, downs: Array, acrosses: Array,
+    rows: Array, columns: Array, crops: Array, out: Array,
+) -> None:  # fmt: skip
+    thumb = np.empty((SIDE, SIDE), np.uint8)
+    base = np.empty((SIDE // 2, SIDE // 2))
+    for k in range(len(heights)):
+        _shrink(data[first[k] : first[k + 1]].reshape(heights[k], widths[k]), thumb)
+        total = np.int64(0)
+        squares = np.int64(0)
+        for y in range(SIDE):
+            for x in range(SIDE):
+                v = np.int64(thumb[y, x])
+                total += v
+                squares += v * v
+        n = SIDE * SIDE
+        if n * squares - total * total < BLANK * BLANK * n * n:
+            continue
+        mine = out[k]
+        mine[0] = 1
+        for y in range(SIDE // 2):
+            for x in range(SIDE // 2):
+                s = np.int32(thumb[2 * y, 2 * x]) + np.int32(thumb[2 * y, 2 * x + 1])
+                base[y, x] = s + np.int32(thumb[2 * y + 1, 2 * x]) + np.int32(thumb[2 * y + 1, 2 * x + 1])
+        _hash(base, rows, columns, crops, mine[1 : 1 + 8 * HASHES])
+        mine[1 + 8 * HASHES : 1 + 8 * HASHES + SIDE * SIDE] = thumb.ravel()
+        _chroma(colour[at[k] : at[k + 1]].reshape(downs[k], acrosses[k]), mine[1 + 8 * HASHES + SIDE * SIDE :])
+
+
+@kernel
+def _shrink(plane: Array, to: Array) -> None:
+    """Average `plane` over the cells of `to`, exactly, in integers up to the division; a smaller plane is spread over
+    it."""
+    height, width = plane.shape
+    down, across = to.shape
+    total = np.empty(width, np.int32)
+    scale = 1.0 / (np.float64(height) * np.float64(width))
+    for i in range(down):
+        total[:] = 0
+        y = i * height // down
+        while y * down < (i + 1) * height:
+            weight = np.int32(min((y + 1) * down, (i + 1) * height) - max(y * down, i * height))
+            row = plane[y]
+            for x in range(width):
+                total[x] += weight * np.int32(row[x])
+            y += 1
+        for j in range(across):
+            x = j * width // across
+            end = (j + 1) * width
+            s = np.int64(min((x + 1) * across, end) - j * width) * total[x]
+            x += 1
+            while (x + 1) * across <= end:
+                s += np.int64(across) * total[x]
+                x += 1
+            if x * across < end:
+                s += np.int64(end - x * across) * total[x]
+            to[i, j] = np.uint8(np.float64(s) * scale + 0.5)
+
+
+@kernel
+def _hash(base: Array, rows: Array, columns: Array, crops: Array, out: Array) -> None:
+    """Fill `out` with the DCT hashes of all crops: bit i is whether coefficient i + 1 is above the median of the 64."""
+    n = base.shape[0]
+    across = columns.shape[1]
+    # First along x, for all crops: half[y, c] of row y.
+    half = np.zeros((n, across))
+    for y in range(n):
+        for x in range(n):
+            v = base[y, x]
+            for c in range(across):
+                half[y, c] += v * columns[x, c]
+    low = np.empty(65)
+    line = np.empty(WAVES)
+    for k in range(crops.shape[0]):
+        r = crops[k, 0] * WAVES
+        c = crops[k, 1] * WAVES
+        for u in range(8):
+            line[:] = 0.0
+            for y in range(n):
+                w = rows[r + u, y]
+                for v in range(WAVES):
+                    line[v] += w * half[y, c + v]
+            for v in range(WAVES):
+                if u * WAVES + v < 65:
+                    # Rounded, because a coefficient that is zero by symmetry must fall on the same side everywhere.
+                    low[u * WAVES + v] = np.round(line[v] * 0.25, 3)
+        ordered = np.sort(low[1:])
+        middle = (ordered[31] + ordered[32]) / 2
+        for i in range(8):
+            bits = 0
+            for j in range(8):
+                bits = 2 * bits + int(low[1 + 8 * i + j] > middle)
+            out[8 * k + i] = bits
+
+
+@kernel
+def _chroma(pixels: Array, out: Array) -> None:
+    """Fill `out` with the mean colour differences (Cb, then Cr) of the cells of an 8 x 8 grid."""
+    down, across = pixels.shape
+    for i in range(CHROMA):
+        top = i * down // CHROMA
+        bottom = max((i + 1) * down // CHROMA, top + 1)
+        for j in range(CHROMA):
+            left = j * across // CHROMA
+            right = max((j + 1) * across // CHROMA, left + 1)
+            red = np.int64(0)
+            green = np.int64(0)
+            blue = np.int64(0)
+            for y in range(top, bottom):
+                row = pixels[y]
+                r = np.int32(0)
+                g = np.int32(0)
+                b = np.int32(0)
+                for x in range(left, right):
+                    v = row[x]
+                    r += np.int32(v & np.uint32(255))
+                    g += np.int32((v >> np.uint32(8)) & np.uint32(255))
+                    b += np.int32((v >> np.uint32(16)) & np.uint32(255))
+                red += r
+                green += g
+                blue += b
+            n = np.float64((bottom - top) * (right - left))
+            grey = 0.299 * red + 0.587 * green + 0.114 * blue
+            out[i * CHROMA + j] = np.uint8(min(max((blue - grey) * 0.564 / n + 128.5, 0.0), 255.0))
+            out[CHROMA * CHROMA + i * CHROMA + j] = np.uint8(min(max((red - grey) * 0.713 / n + 128.5, 0.0), 255.0))
 
 
 class Signatures:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from filters.shared.images import MAX_SIDE, Images, decode, shrink
+from filters.shared.images import MAX_SIDE, Images, decode
 from tests.filters.pictures import Memory, encode, samples
 
 
@@ -79,4 +79,3 @@ def test_huge_images_are_halved() -> None:
     out = decode(saved(Image.new("L", (MAX_SIDE * 2, 10), 5), "PNG"))
     assert out is not None
     assert out.shape == (5, MAX_SIDE, 3)
-    assert shrink(out, 64).shape == (1, 64, 3)

@@ -1,0 +1,257 @@
+"""The planes that image filters measure on: three small cuts of each picture, taken in one pass over its pixels.
+
+`small`    grey, the whole picture with its longer side brought down to `SIDE` pixels by exact area averaging; a smaller
+           one as it is. For what does not need the finest detail: sharpness, frames, strokes, thumbnails.
+`window`   grey, the middle `SIDE` x `SIDE` pixels (or less) at full resolution, beginning at a multiple of 8: for what
+           scaling destroys, as the grid of JPEG blocks.
+`lattice`  colour, every k-th pixel of every k-th row, k the smallest odd number that gives at most `POINTS` pixels
+           (odd, so that no block size of a codec beats with it): for histograms. A picture of up to `POINTS` pixels is
+           on it whole.
+
+Grey is luma (ITU-R 601-2) as Pillow rounds it. All arithmetic is in integers, or in single IEEE operations: the same on
+every machine. The planes of several pictures lie end to end, so that one call of a kernel measures all of them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from filters.shared.text import Array, kernel
+
+SIDE = 256
+POINTS = 1 << 14
+BLOCK = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planes:
+    """Planes end to end: plane i is `data[first[i]:first[i+1]]`, `height[i]` rows of `width[i]`."""
+
+    data: Array
+    first: Array  # int64, one more than planes
+    height: Array  # int64
+    width: Array  # int64
+
+    def __len__(self) -> int:
+        return len(self.height)
+
+    def __getitem__(self, i: int) -> Array:
+        plane: Array = self.data[self.first[i] : self.first[i + 1]].reshape(self.height[i], self.width[i])
+        return plane
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cuts:
+    """The three planes of some pictures."""
+
+    small: Planes
+    window: Planes
+    lattice: Planes  # uint32: red + green * 256 + blue * 65536
+
+    def __len__(self) -> int:
+        return len(self.small)
+
+
+class Cutter:
+    """Cuts planes of up to `most` pictures at a time, always into the same memory, so that they are still in cache when
+    measured."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._stores = (
+            _Store(np.empty(most * SIDE * SIDE, np.uint8)),
+            _Store(np.empty(most * SIDE * SIDE, np.uint8)),
+            _Store(np.empty(most * POINTS, np.uint32)),
+        )
+
+    def add(self, pixels: Array, width: int) -> None:
+        """Cut one picture: uint32 H x W (red in the lowest byte), or uint8 H x W (grey); rows may be longer than
+        `width`."""
+        small, window, lattice = self._stores
+        height = pixels.shape[0]
+        wh, ww = min(height, SIDE), min(width, SIDE)
+        down, across = lattice_steps(height, width)
+        _cut(
+            pixels,
+            width,
+            small.take(*small_size(height, width)),
+            window.take(wh, ww),
+            lattice.take(lattice_length(height, down), lattice_length(width, across)),
+            (height - wh) // 2 // BLOCK * BLOCK,
+            (width - ww) // 2 // BLOCK * BLOCK,
+            down,
+            across,
+        )
+
+    @property
+    def full(self) -> bool:
+        """Whether there is room for no other picture."""
+        return len(self._stores[0].shapes) == self._most
+
+    def take(self) -> Cuts:
+        """Return what was cut since the last call; the next picture is cut over it."""
+        small, window, lattice = (store.planes() for store in self._stores)
+        return Cuts(small=small, window=window, lattice=lattice)
+
+
+class _Store:
+    """Planes end to end in one piece of memory."""
+
+    def __init__(self, data: Array) -> None:
+        self._data = data
+        self._end = 0
+        self.shapes: list[tuple[int, int]] = []
+
+    def take(self, height: int, width: int) -> Array:
+        """Return the place for the next plane."""
+        start, self._end = self._end, self._end + height * width
+        self.shapes.append((height, width))
+        place: Array = self._data[start : self._end].reshape(height, width)
+        return place
+
+    def planes(self) -> Planes:
+        """Return the planes, and begin again."""
+        shapes = np.asarray(self.shapes, np.int64).reshape(-1, 2)
+        first = np.concatenate([np.zeros(1, np.int64), np.cumsum(shapes[:, 0] * shapes[:, 1])])
+        self.shapes, self._end = [], 0
+        return Planes(data=self._data, first=first, height=shapes[:, 0].copy(), width=shapes[:, 1].copy())
+
+
+def small_size(height: int, width: int) -> tuple[int, int]:
+    """Return (height, width) of the `small` plane of a picture."""
+    longer = max(height, width)
+    if longer <= SIDE:
+        return height, width
+    return max(1, round(height * SIDE / longer)), max(1, round(width * SIDE / longer))
+
+
+def lattice_steps(height: int, width: int) -> tuple[int, int]:
+    """Return (k rows, l columns), both odd, k = l or the next odd number, the first that give at most `POINTS`
+    pixels."""
+    down = across = 1
+    while lattice_length(height, down) * lattice_length(width, across) > POINTS:
+        if down == across:
+            down += 2
+        else:
+            across += 2
+    return down, across
+
+
+def lattice_length(length: int, step: int) -> int:
+    """Return how many of `length` pixels lie on a lattice of every `step`-th, the first in the middle of a step."""
+    return -(-(length - step // 2) // step) if length > step // 2 else 0
+
+
+@kernel
+def _luma(pixels: Array, row: Array) -> None:
+    for x in range(row.size):
+        v = pixels[x]
+        red = np.int32(v & np.uint32(255))
+        green = np.int32((v >> np.uint32(8)) & np.uint32(255))
+        blue = np.int32((v >> np.uint32(16)) & np.uint32(255))
+        row[x] = (
+            red * np.int32(19595) + green * np.int32(38470) + blue * np.int32(7471) + np.int32(0x8000)
+        ) >> np.int32(16)
+
+
+@kernel
+def _copy(row: Array, to: Array) -> None:
+    for x in range(to.size):
+        to[x] = row[x]
+
+
+@kernel
+def _add(total: Array, row: Array, part: int) -> None:
+    weight = np.int32(part)
+    for x in range(row.size):
+        total[x] += weight * row[x]
+
+
+@kernel
+def _begin(total: Array, row: Array, part: int) -> None:
+    weight = np.int32(part)
+    for x in range(row.size):
+        total[x] = weight * row[x]
+
+
+@kernel
+def _pick(pixels: Array, to: Array, begin: int, step: int) -> None:
+    for j in range(to.size):
+        to[j] = np.uint32(pixels[begin + j * step]) & np.uint32(0xFFFFFF)
+
+
+@kernel
+def _pick_grey(pixels: Array, to: Array, begin: int, step: int) -> None:
+    for j in range(to.size):
+        to[j] = np.uint32(pixels[begin + j * step]) * np.uint32(0x010101)
+
+
+@kernel
+def _cut(
+    pixels: Array, width: int, small: Array, window: Array, lattice: Array, top: int, left: int, down: int, across: int
+) -> None:
+    """Fill the three planes from `pixels` in one pass over its rows."""
+    height = pixels.shape[0]
+    sh, sw = small.shape
+    colour = pixels.itemsize == 4
+    row = np.empty(width, np.int32)
+    total = np.zeros(width, np.int32)
+    fresh = True  # nothing is in `total`
+    scale = 1.0 / (np.float64(height) * np.float64(width))
+    out = 0  # the row of `small` that is being summed
+    for y in range(height):
+        source = pixels[y]
+        if colour:
+            _luma(source, row)
+        else:
+            _copy(source, row)
+        if y % down == down // 2:
+            if colour:
+                _pick(source, lattice[y // down], across // 2, across)
+            else:
+                _pick_grey(source, lattice[y // down], across // 2, across)
+        if top <= y < top + window.shape[0]:
+            _copy(row[left:], window[y - top])
+        if sh == height and sw == width:
+            _copy(row, small[y])
+            continue
+        # In units in which a picture row is `sh` high and an output row `height`: how much of this row is the current one's.
+        part = min((y + 1) * sh, (out + 1) * height) - y * sh
+        if fresh:
+            _begin(total, row, part)
+            fresh = False
+        else:
+            _add(total, row, part)
+        if (y + 1) * sh >= (out + 1) * height:
+            _average(total, small[out], scale)
+            out += 1
+            rest = (y + 1) * sh - out * height
+            fresh = rest == 0
+            if not fresh:
+                _begin(total, row, rest)
+
+
+@kernel
+def _average(total: Array, to: Array, scale: float) -> None:
+    """Average a row of column sums down to the width of `to`."""
+    width = total.size
+    sw = to.size
+    part = np.int32(sw)
+    if width == 2 * sw:
+        share = scale * np.float64(part)
+        for j in range(sw):
+            to[j] = np.uint8(np.float64(total[2 * j] + total[2 * j + 1]) * share + 0.5)
+        return
+    x = 0
+    before = np.int32(0)  # of pixel x, what the last cell took
+    for j in range(sw):
+        end = (j + 1) * width
+        s = np.int64(part - before) * total[x]
+        x += 1
+        while (x + 1) * sw <= end:
+            s += np.int64(part) * total[x]
+            x += 1
+        before = np.int32(end - x * sw)
+        if before > 0:
+            s += np.int64(before) * total[x]
+        to[j] = np.uint8(np.float64(s) * scale + 0.5)

@@ -1,0 +1,81 @@
+"""Where a picture has strokes as letters have them: thin, and all darker, or all lighter, than what is beside them.
+
+The grey plane of 256 pixels (`filters/shared/planes.py`) is cut into cells of 8 x 8 pixels. A pixel is on a stroke when
+it is darker than both of its neighbours, left and right or above and below, by `STEP` levels or more, or lighter than
+both. A cell is text-like when `DENSE` of its pixels are on strokes, and `ALIKE` of those are of one kind (print is
+darker than its paper all over; in the texture of a photo dark and light lines take turns), and the cell to its left or
+right is so too: words run on.
+"""
+
+import numpy as np
+
+from filters.shared.planes import Cuts
+from filters.shared.text import Array, kernel
+
+CELL = 8
+STEP = 28
+DENSE = 0.12
+ALIKE = 0.65
+
+
+def strokes(cuts: Cuts) -> Array:
+    """Measure: share of text-like cells; the longest run of them in the upper or lower sixth, as a share of the
+    width."""
+    out = np.zeros((len(cuts), 2))
+    small = cuts.small
+    _strokes(small.data, small.first, small.height, small.width, out)
+    return out
+
+
+@kernel
+def _mark(above: Array, here: Array, below: Array, dark: Array, light: Array) -> None:
+    """Count, column by column, the pixels of a row that are on dark and on light strokes."""
+    for x in range(1, here.size - 1):
+        v = np.int16(here[x])
+        left = np.int16(here[x - 1])
+        right = np.int16(here[x + 1])
+        up = np.int16(above[x])
+        down = np.int16(below[x])
+        lower = max(min(left, right), min(up, down))
+        upper = min(max(left, right), max(up, down))
+        dark[x] += np.int16(lower - v >= STEP)
+        light[x] += np.int16(v - upper >= STEP)
+
+
+@kernel
+def _strokes(data: Array, first: Array, heights: Array, widths: Array, out: Array) -> None:
+    for k in range(len(heights)):
+        height = heights[k]
+        width = widths[k]
+        down = height // CELL
+        across = width // CELL
+        if down == 0 or across == 0:
+            continue
+        plane = data[first[k] : first[k + 1]].reshape(height, width)
+        dark = np.empty(width, np.int16)
+        light = np.empty(width, np.int16)
+        text = np.zeros(across + 2, np.bool_)
+        edge = max(down // 6, 1)
+        found = 0
+        longest = 0
+        for cy in range(down):
+            dark[:] = 0
+            light[:] = 0
+            for y in range(cy * CELL, cy * CELL + CELL):
+                _mark(plane[max(y - 1, 0)], plane[y], plane[min(y + 1, height - 1)], dark, light)
+            for cx in range(across):
+                d = np.int64(0)
+                b = np.int64(0)
+                for x in range(cx * CELL, cx * CELL + CELL):
+                    d += dark[x]
+                    b += light[x]
+                text[cx + 1] = d + b >= DENSE * CELL * CELL and max(d, b) >= ALIKE * (d + b)
+            run = 0
+            for cx in range(1, across + 1):
+                if text[cx] and (text[cx - 1] or text[cx + 1]):
+                    found += 1
+                run = run + 1 if text[cx] else 0
+                if run > longest and (cy < edge or cy >= down - edge):
+                    longest = run
+        out[k, 0] = found / np.float64(down * across)
+        out[k, 1] = longest / np.float64(across)
