@@ -35,7 +35,7 @@ from filters.shared.words import BUCKETS, PAD, WordTokenizer
 if TYPE_CHECKING:
     import torch
 
-VERSION = 3
+VERSION = 4
 """Raise it when the same data and configuration give other weights."""
 
 LEAST = 32  # pairs

@@ -16,11 +16,11 @@ data, use a share: DataComp keeps the best 30 % (`top: 0.3`; arXiv 2304.14108, `
 
 Null without an image, without text and without a `model`. The answer "3" to a question does not describe its picture, and
 would be dropped by any published bound: judge captions only (`tasks: [caption]` in a recipe's stage), or with `text: all`
-by a model that was fitted on questions with answers. NaN where an image cannot be decoded. `model`: see `filters/shared/clip.py`.
+by a model that was fitted on questions with answers. NaN where an image cannot be decoded. `model`, `precision`: see
+`filters/shared/clip.py`.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,14 +30,17 @@ from catalog.errors import UserError
 from filters.base import scorer
 from filters.shared import clip
 from filters.shared.captions import turns
+from filters.shared.embed import Embedded, embed
+from filters.shared.embed import over as fold
 from filters.shared.images import Images
+from filters.shared.text import column, has_image, table
 
 TEXTS = ("assistant", "all")
-OVER: dict[str, Any] = {"mean": np.mean, "max": np.max, "min": np.min}
+OVER = ("mean", "max", "min")
 
 
 @scorer(
-    version=2,
+    version=3,
     scores={"clip_score": pa.float64(), "clip_margin": pa.float64()},
     bounds={"clip_score": (0.28, None)},
     needs_model=True,
@@ -48,27 +51,36 @@ def clip_score(
     *,
     model: str | None = None,
     arch: str | None = None,
+    precision: str = "auto",
     over: str = "mean",
     text: str = "assistant",
     prompts: Sequence[str] = (),
 ) -> pa.RecordBatch:
     """Score each sample by the cosine of the CLIP embeddings of its text and its images."""
-    if over not in OVER:
-        msg = f"`over` is `{over}`; expected one of {', '.join(OVER)}"
-        raise UserError(msg, usage=True)
-    if text not in TEXTS:
-        msg = f"`text` is `{text}`; expected one of {', '.join(TEXTS)}"
-        raise UserError(msg, usage=True)
+    for name, value, choices in (("over", over, OVER), ("text", text, TEXTS)):
+        if value not in choices:
+            msg = f"`{name}` is `{value}`; expected one of {', '.join(choices)}"
+            raise UserError(msg, usage=True)
     if isinstance(prompts, str) or any(not isinstance(p, str) for p in prompts):
         msg = f"`prompts` is {prompts!r}; expected a list of texts"
         raise UserError(msg, usage=True)
-    score: list[float | None] = [None] * batch.num_rows
-    margin: list[float | None] = [None] * batch.num_rows
+    score = np.zeros(batch.num_rows)
+    margin = np.zeros(batch.num_rows)
+    applies = banked = np.zeros(batch.num_rows, bool)
     if model is not None:
         said = [_said(u, a, text, prompts) for u, a in turns(batch)]
-        _score(said, images, clip.load(model, arch=arch), over, score, margin)
-    return pa.RecordBatch.from_pydict(
-        {"clip_score": pa.array(score, pa.float64()), "clip_margin": pa.array(margin, pa.float64())}
+        applies = np.asarray([bool(t) for t in said], bool) & has_image(batch)
+        network = clip.load(model, arch=arch, precision=precision)
+        rows = np.flatnonzero(applies)
+        found = embed(batch, images, network, applies, [said[r] for r in rows])
+        at = np.searchsorted(rows, found.row)  # each image's text
+        cosine = clip.cosines(found.images, found.texts[at])
+        score = fold(over, found.row, cosine, batch.num_rows)
+        if network.bank is not None:
+            banked = applies
+            margin = _margin(network.bank, found, at, over, score)
+    return table(
+        clip_score=column(score, applies, pa.float64(), 5), clip_margin=column(margin, banked, pa.float64(), 5)
     )
 
 
@@ -79,40 +91,21 @@ def _said(user: str, assistant: str, text: str, prompts: Sequence[str]) -> str:
     return f"{user} {assistant}".strip()
 
 
-def _score(
-    texts: Sequence[str],
-    images: Images,
-    network: clip.Clip,
-    over: str,
-    score: list[float | None],
-    margin: list[float | None],
-) -> None:
-    rows, pictures = [], []
-    for row, text in enumerate(texts):
-        if not text:
-            continue
-        shown = images[row]
-        if any(p is None for p in shown):
-            score[row] = margin[row] = float("nan")
-            continue
-        rows += [row] * len(shown)
-        pictures += [p for p in shown if p is not None]
-    if not rows:
-        return
-    seen, said = network.encode(pictures, [texts[row] for row in rows])
-    at = np.asarray(rows)
-    if network.bank is not None:
-        bank_images, bank_texts = (v.astype(np.float64) for v in (network.bank.images, network.bank.texts))
-    for row in dict.fromkeys(rows):
-        mine = np.flatnonzero(at == row)
-        # In float64 and row by row: independent of what else is in the batch.
-        fit = OVER[over]([float((seen[k].astype(np.float64) * said[k]).sum()) for k in mine])
-        score[row] = round(float(fit), 5)
-        if network.bank is not None:
-            others = [(bank_texts * seen[k]).sum(1) for k in mine]
-            by_texts = _standard(fit, OVER[over](others, axis=0))
-            by_pictures = _standard(fit, (bank_images * said[mine[0]]).sum(1))
-            margin[row] = round((by_texts + by_pictures) / 2, 5)
+def _margin(
+    bank: clip.Bank, found: Embedded, at: npt.NDArray[np.int64], over: str, score: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return each row's margin, NaN where it has no score; row by row, for a product of matrices would add as it likes."""
+    bank_images, bank_texts = (v.astype(np.float64) for v in (bank.images, bank.texts))
+    how = {"mean": np.mean, "max": np.max, "min": np.min}[over]
+    out = np.full(len(score), np.nan)
+    firsts, counts = np.unique(found.row, return_index=True, return_counts=True)[1:]
+    for first, count in zip(firsts, counts, strict=True):
+        row = found.row[first]
+        others = [(bank_texts * v).sum(1) for v in found.images[first : first + count]]
+        by_texts = _standard(score[row], how(others, axis=0))
+        by_pictures = _standard(score[row], (bank_images * found.texts[at[first]]).sum(1))
+        out[row] = (by_texts + by_pictures) / 2
+    return out
 
 
 def _standard(value: float, others: npt.NDArray[np.float64]) -> float:

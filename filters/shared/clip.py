@@ -5,25 +5,27 @@ A model is named by one of
 - a checkpoint file, with `arch` naming its architecture (`ViT-B-32`);
 - `<arch>/<pretrained tag>` of open_clip (`ViT-B-32/openai`) or `hf-hub:<owner>/<repo>`, fetched at first use.
 
-On CPU every picture and every text goes through the network by itself, on one thread: a score depends neither on its
-neighbours in a batch nor on the number of workers. (A matrix product of another shape may add in another order.) On a GPU
-they go in batches of a fixed size, padded, in bfloat16; scores there agree with the CPU's to about two decimals.
+On CPU a vector depends on its picture or text alone, bit by bit, not on its neighbours or the number of workers; on a GPU it
+agrees with the CPU's to about two decimals (`filters/shared/forward.py` says how, `filters/shared/towers.py` what is made
+cheaper). `precision`: `fp32`, `bf16`, or `auto`: bf16 where the device is faster with it, at about two decimals as well.
 """
 
 import contextlib
 import functools
+import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from catalog.errors import UserError, nearest
 from filters.base import remote_model
+from filters.shared import towers
+from filters.shared.forward import CPU_BATCH, Forward, ahead
 from filters.shared.images import Pixels
 from filters.shared.words import WordTokenizer
 
@@ -35,7 +37,7 @@ CONFIG = "open_clip_config.json"  # open_clip's own names, so that its `local-di
 WEIGHTS = "open_clip_model.safetensors"
 TOKENIZER = "words.json"
 BANK = "bank.safetensors"
-GPU_BATCH = 64
+ROOM = 512  # inputs that are prepared ahead of a GPU; of a CPU two batches
 
 
 class Tokenizer(Protocol):
@@ -63,50 +65,106 @@ class Clip:
     preprocess: Any
     tokenizer: Tokenizer
     device: str
+    dtype: "torch.dtype"
     bank: Bank | None = None
 
-    def images(self, pictures: Sequence[Pixels]) -> Vectors:
+    def images(self, pictures: Iterable[Pixels]) -> Vectors:
         """Return one unit vector per picture (uint8 H x W x 3)."""
-        import torch
-
-        def prepare(chunk: Sequence[Pixels]) -> "torch.Tensor":
-            return torch.stack([self.preprocess(Image.fromarray(p)) for p in chunk])
-
-        return self._run(pictures, prepare, self.model.encode_image)
+        return self.encode(pictures, ())[0]
 
     def texts(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector per text; equal texts are encoded once."""
-        unique = list(dict.fromkeys(texts))
-        place = {t: i for i, t in enumerate(unique)}
-        vectors = self._run(unique, lambda chunk: self.tokenizer(list(chunk)), self.model.encode_text)
-        out: Vectors = vectors[[place[t] for t in texts]]
-        return out
+        return self.encode((), texts)[1]
 
-    def encode(self, pictures: Sequence[Pixels], texts: Sequence[str]) -> tuple[Vectors, Vectors]:
-        """Return the unit vectors of `pictures` and of `texts`."""
-        return self.images(pictures), self.texts(texts)
+    def encode(self, pictures: Iterable[Pixels], texts: Sequence[str]) -> tuple[Vectors, Vectors]:
+        """Return the unit vectors of `pictures` and of `texts`.
 
-    def _run(self, items: Sequence[Any], prepare: Any, forward: Any) -> Vectors:
+        While the network runs, the next pictures are taken (decoded, where `pictures` decodes) and made small in a
+        thread of their own.
+        """
         import torch
 
-        size = GPU_BATCH if self.device != "cpu" else 1
-        out = []
+        unique = list(dict.fromkeys(texts))
+        order: list[int] = []  # of the texts, as they go in: by length
+        seen: list[Vectors] = []
+        said: list[Vectors] = []
+
+        def inputs() -> Iterator[npt.NDArray[Any]]:
+            yield from map(self._halves[0], pictures)
+            for place, ids in self._tokens(unique):
+                order.append(place)
+                yield ids
+
+        room = 2 * CPU_BATCH if self.device == "cpu" else ROOM
         with torch.inference_mode(), one_thread():
-            for start in range(0, len(items), size):
-                chunk = list(items[start : start + size])
-                real = len(chunk)
-                chunk += chunk[-1:] * (size - real)
-                batch = prepare(chunk).to(self.device)
-                with torch.autocast("cuda", torch.bfloat16, enabled=self.device != "cpu"):
-                    y = forward(batch)
-                out.append(y.float().cpu().numpy()[:real])
-        if not out:
-            return np.zeros((0, 0), np.float32)
-        v = np.concatenate(out).astype(np.float64)
-        # Row by row: a sum over a row of a matrix may be split differently for matrices of different heights.
-        norms = np.asarray([np.sqrt((r * r).sum()) for r in v])
-        unit: Vectors = (v / np.maximum(norms, 1e-12)[:, None]).astype(np.float32)
-        return unit
+            # Pictures have three dimensions and texts have one; equal shapes stand together.
+            for shape, group in itertools.groupby(ahead(inputs(), room), lambda x: x.shape):
+                out, forward = (seen, self._pictures) if len(shape) > 1 else (said, self._texts)
+                out.extend(forward.run(group))
+        vectors = _unit(said)
+        place = {unique[at]: n for n, at in enumerate(order)}
+        return _unit(seen), vectors[[place[t] for t in texts]]
+
+    def _tokens(self, texts: list[str]) -> list[tuple[int, npt.NDArray[np.int64]]]:
+        """Return (number of the text, its token ids), by length; cut behind the end mark where the model allows it."""
+        if not texts:
+            return []
+        ids = self.tokenizer(texts).numpy().astype(np.int64)
+        ends = towers.end_mark(self.model)
+        context = ids.shape[1]
+        sizes = [context] * len(texts) if ends is None else [towers.rounded(int(n), context) for n in ends(ids)]
+        return [(n, ids[n, : sizes[n]]) for n in sorted(range(len(texts)), key=lambda n: (sizes[n], n))]
+
+    @functools.cached_property
+    def _halves(self) -> tuple[Any, Any]:
+        return towers.split(self.preprocess)
+
+    @functools.cached_property
+    def _pictures(self) -> Forward:
+        import torch
+
+        def network(batch: npt.NDArray[Any]) -> Vectors:
+            x = self._halves[1](torch.from_numpy(batch).to(self.device))
+            return self._out(self.model.encode_image(x.to(self.dtype)))
+
+        return self._forward(network)
+
+    @functools.cached_property
+    def _texts(self) -> Forward:
+        import torch
+
+        return self._forward(
+            lambda ids: self._out(towers.encode_text(self.model, torch.from_numpy(ids).to(self.device)))
+        )
+
+    def _forward(self, network: Any) -> Forward:
+        if self.device == "cpu":
+            return Forward(network=network, grows=False)
+        import torch
+
+        weights = sum(p.numel() for p in self.model.parameters())
+        card = torch.cuda.get_device_name(self.device) if self.device.startswith("cuda") else self.device
+        return Forward(network=network, grows=True, identity=f"{card} {torch.__version__} {weights} {self.dtype}")
+
+    def _out(self, y: Any) -> Vectors:
+        out: Vectors = (y[0] if isinstance(y, tuple) else y).float().cpu().numpy()
+        return out
+
+
+def _unit(vectors: Sequence[Vectors]) -> Vectors:
+    if not vectors:
+        return np.zeros((0, 0), np.float32)
+    v = np.stack(vectors).astype(np.float64)
+    unit: Vectors = (v / np.maximum(np.sqrt((v * v).sum(1)), 1e-12)[:, None]).astype(np.float32)
+    return unit
+
+
+def cosines(a: Vectors, b: Vectors) -> npt.NDArray[np.float64]:
+    """Return the cosine of each row of unit vectors `a` with that row of `b`; each depends on its two rows alone."""
+    if not len(a):  # of no width either
+        return np.zeros(0)
+    out: npt.NDArray[np.float64] = (a.astype(np.float64) * b.astype(np.float64)).sum(1)
+    return out
 
 
 @contextlib.contextmanager
@@ -122,11 +180,11 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def load(name: str, *, arch: str | None = None, device: str | None = None) -> Clip:
+def load(name: str, *, arch: str | None = None, device: str | None = None, precision: str = "auto") -> Clip:
     """Return the model called `name`, loaded once per process; raise `UserError` when it cannot be had."""
     path = Path(name)
     stamp = max((p.stat().st_mtime_ns for p in path.iterdir()), default=0) if path.is_dir() else 0
-    return _load(str(name), arch, device or _device(), stamp)
+    return _load(str(name), arch, device or _device(), precision, stamp)
 
 
 def _device() -> str:
@@ -136,20 +194,43 @@ def _device() -> str:
 
 
 @functools.lru_cache(maxsize=2)
-def _load(name: str, arch: str | None, device: str, stamp: int) -> Clip:
+def _load(name: str, arch: str | None, device: str, precision: str, stamp: int) -> Clip:
     path = Path(name)
     if path.is_dir():
-        return _from_folder(path, device)
+        return _from_folder(path, device, precision)
     if path.is_file():
-        return _from_checkpoint(path, arch, device)
+        return _from_checkpoint(path, arch, device, precision)
     if not remote_model(name):
         msg = f"no such CLIP model: `{name}`"
         hint = "name a folder, a checkpoint, an open_clip model as `ViT-B-32/openai` or `hf-hub:owner/repo`"
         raise UserError(msg, hint=f"{hint}; `curate.fit_clip` trains one on your own data")
-    return _from_hub(name, device)
+    return _from_hub(name, device, precision)
 
 
-def _from_folder(folder: Path, device: str) -> Clip:
+def made(
+    name: str,
+    model: Any,
+    preprocess: Any,
+    tokenizer: Tokenizer,
+    *,
+    device: str = "cpu",
+    precision: str = "auto",
+    bank: Bank | None = None,
+) -> Clip:
+    """Return the adapter over a model of open_clip, moved to its device and number format."""
+    kind = towers.dtype(precision, model, device)
+    return Clip(
+        name=name,
+        model=towers.quicken(model.eval()).to(device=device, dtype=kind),
+        preprocess=preprocess,
+        tokenizer=tokenizer,
+        device=device,
+        dtype=kind,
+        bank=bank,
+    )
+
+
+def _from_folder(folder: Path, device: str, precision: str) -> Clip:
     import open_clip
 
     if not (folder / CONFIG).is_file():
@@ -172,14 +253,8 @@ def _from_folder(folder: Path, device: str) -> Clip:
     except Exception as e:
         msg = f"cannot read the CLIP model in `{folder}`: {_brief(e)}"
         raise UserError(msg) from e
-    return Clip(
-        name=str(folder),
-        model=model.to(device).eval(),
-        preprocess=preprocess,
-        tokenizer=tokenizer,
-        device=device,
-        bank=_bank(folder / BANK),
-    )
+    bank = _bank(folder / BANK)
+    return made(str(folder), model, preprocess, tokenizer, device=device, precision=precision, bank=bank)
 
 
 def _bank(path: Path) -> Bank | None:
@@ -191,7 +266,7 @@ def _bank(path: Path) -> Bank | None:
     return Bank(images=tensors["images"], texts=tensors["texts"])
 
 
-def _from_checkpoint(path: Path, arch: str | None, device: str) -> Clip:
+def _from_checkpoint(path: Path, arch: str | None, device: str, precision: str) -> Clip:
     import open_clip
 
     if arch is None:
@@ -204,10 +279,10 @@ def _from_checkpoint(path: Path, arch: str | None, device: str) -> Clip:
     except Exception as e:
         msg = f"cannot load `{path}` as `{arch}`: {_brief(e)}"
         raise UserError(msg) from e
-    return Clip(name=str(path), model=model.eval(), preprocess=preprocess, tokenizer=tokenizer, device=device)
+    return made(str(path), model, preprocess, tokenizer, device=device, precision=precision)
 
 
-def _from_hub(name: str, device: str) -> Clip:
+def _from_hub(name: str, device: str, precision: str) -> Clip:
     import open_clip
 
     try:
@@ -229,7 +304,7 @@ def _from_hub(name: str, device: str) -> Clip:
         msg = f"cannot fetch the CLIP model `{name}`: {_brief(e)}"
         hint = "without a network, name a folder or a checkpoint, or train one on your own data (`curate.fit_clip`)"
         raise UserError(msg, hint=hint) from e
-    return Clip(name=name, model=model.eval(), preprocess=preprocess, tokenizer=tokenizer, device=device)
+    return made(name, model, preprocess, tokenizer, device=device, precision=precision)
 
 
 def _check_arch(arch: str) -> None:

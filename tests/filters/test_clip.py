@@ -12,7 +12,7 @@ from PIL import Image
 
 from catalog.errors import UserError
 from filters.base import path_digest
-from filters.shared import clip
+from filters.shared import clip, towers
 from tests.filters.pictures import pairs
 
 
@@ -26,8 +26,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_agrees_with_open_clip_itself(checkpoint: Path) -> None:
-    network = clip.load(str(checkpoint), arch="ViT-S-32-alt", device="cpu")
+@pytest.mark.parametrize(("precision", "least"), [("fp32", 0.99999), ("bf16", 0.9995)])
+def test_agrees_with_open_clip_itself(checkpoint: Path, precision: str, least: float) -> None:
+    network = clip.load(str(checkpoint), arch="ViT-S-32-alt", device="cpu", precision=precision)
     model, preprocess = open_clip.create_model_from_pretrained("ViT-S-32-alt", pretrained=str(checkpoint))
     tokenizer = open_clip.get_tokenizer("ViT-S-32-alt")
     rng = np.random.default_rng(0)
@@ -40,8 +41,8 @@ def test_agrees_with_open_clip_itself(checkpoint: Path) -> None:
         want_t = model.encode_text(tokenizer(texts), normalize=True)
     got_i, got_t = network.encode(pictures, texts)
     assert got_i.dtype == np.float32
-    assert ((got_i * want_i.numpy()).sum(1) > 0.99999).all()
-    assert ((got_t * want_t.numpy()).sum(1) > 0.99999).all()
+    assert ((got_i * want_i.numpy()).sum(1) > least).all()
+    assert ((got_t * want_t.numpy()).sum(1) > least).all()
     assert np.allclose(np.linalg.norm(got_i, axis=1), 1, atol=1e-6)
 
 
@@ -56,14 +57,67 @@ def test_an_open_clip_folder_loads(checkpoint: Path, tmp_path: Path) -> None:
     assert (here == there).all()
 
 
-def test_neighbours_in_a_batch_change_nothing(checkpoint: Path) -> None:
-    network = clip.load(str(checkpoint), arch="ViT-S-32-alt", device="cpu")
-    pictures, texts = zip(*pairs(5), strict=True)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_neighbours_in_a_batch_change_nothing(checkpoint: Path, precision: str) -> None:
+    network = clip.load(str(checkpoint), arch="ViT-S-32-alt", device="cpu", precision=precision)
+    pictures, texts = zip(*pairs(11), strict=True)
     together = network.encode(pictures, texts)
-    for k in range(5):
+    turned = network.encode(pictures[::-1], texts[::-1])
+    for k in range(11):
         alone = network.encode(pictures[k : k + 1], texts[k : k + 1])
         assert (alone[0][0] == together[0][k]).all()
         assert (alone[1][0] == together[1][k]).all()
+    assert (turned[0][::-1] == together[0]).all()
+    assert (turned[1][::-1] == together[1]).all()
+
+
+def test_pictures_are_prepared_bit_by_bit_as_by_open_clip() -> None:
+    rng = np.random.default_rng(0)
+    for mode in ("shortest", "longest", "squash"):
+        whole = open_clip.transform.image_transform_v2(
+            open_clip.transform.PreprocessCfg(size=224, resize_mode=mode), is_train=False
+        )
+        small, numbers = towers.split(whole)
+        for h, w in ((40, 90), (300, 200), (224, 224), (1, 700)):
+            picture = rng.integers(0, 256, (h, w, 3)).astype(np.uint8)
+            assert small(picture).dtype == np.uint8
+            batch = torch.from_numpy(np.stack([small(picture)]))
+            assert (numbers(batch)[0] == whole(Image.fromarray(picture))).all()
+    small, numbers = towers.split(lambda image: torch.zeros(3, 2, 2) + image.width)
+    assert (numbers(small(picture)) == 700).all()
+
+
+def test_a_text_may_be_cut_behind_its_end_where_nothing_looks_ahead(checkpoint: Path) -> None:
+    network = clip.load(str(checkpoint), arch="ViT-S-32-alt", device="cpu", precision="fp32")
+    ids = network.tokenizer(["two cats on a mat", "a dog " * 90])
+    ends = towers.end_mark(network.model)
+    assert ends is not None
+    assert ends(ids.numpy()).tolist() == [7, 77]
+    with torch.inference_mode():
+        whole = network.model.encode_text(ids)
+        cut = towers.encode_text(network.model, ids[:1, : towers.rounded(7, 77)])
+    assert torch.allclose(cut[0], whole[0], atol=1e-5)
+    assert towers.rounded(17, 77) == 32
+    assert towers.rounded(70, 77) == 77
+    looks_ahead = open_clip.get_model_config("ViT-S-32-alt")
+    looks_ahead["text_cfg"]["no_causal_mask"] = True
+    assert towers.end_mark(clip.build(looks_ahead)) is None
+    last = open_clip.get_model_config("ViT-S-32-alt")
+    last["text_cfg"]["pool_type"] = "last"
+    assert towers.end_mark(clip.build(last)) is None
+
+
+def test_precision(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = torch.nn.Linear(2, 2), torch.nn.Linear(4000, 4000)
+    monkeypatch.setattr(towers, "amx", lambda: True)
+    assert towers.dtype("auto", large, "cpu") == torch.bfloat16
+    assert towers.dtype("auto", small, "cpu") == torch.float32
+    assert towers.dtype("bf16", small, "cpu") == torch.bfloat16
+    assert towers.dtype("auto", small, "cuda:1") == torch.bfloat16
+    monkeypatch.setattr(towers, "amx", lambda: False)
+    assert towers.dtype("auto", large, "cpu") == torch.float32
+    with pytest.raises(UserError, match="expected one of auto, bf16, fp32"):
+        clip.load(str(checkpoint), arch="ViT-S-32-alt", precision="fp8")
 
 
 def test_what_cannot_be_had_is_said(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
