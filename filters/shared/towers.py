@@ -27,6 +27,7 @@ Array = npt.NDArray[Any]
 PRECISIONS = ("auto", "bf16", "fp32")
 STEP = 16  # tokens
 _LARGE = 10_000_000  # weights
+STRIP = 64
 
 
 def dtype(precision: str, model: Any, device: str) -> "torch.dtype":
@@ -139,6 +140,16 @@ def rounded(length: int, context: int) -> int:
 # -- pictures ----------------------------------------------------------------------------------------------------------
 
 
+def _middle(picture: Array) -> Array:
+    """Return the middle of a strip thinner than 1:64: resized whole, it would take gigabytes or lose its last row."""
+    h, w = picture.shape[:2]
+    for axis, long, short in ((0, h, w), (1, w, h)):
+        if long > STRIP * short:
+            start = (long - STRIP * short) // 2
+            return picture.take(range(start, start + STRIP * short), axis)
+    return picture
+
+
 def split(preprocess: Any) -> tuple[Callable[[Array], Array], Callable[["torch.Tensor"], "torch.Tensor"]]:
     """Return open_clip's transform in two halves: a picture to what travels, and a batch of that to numbers.
 
@@ -151,10 +162,10 @@ def split(preprocess: Any) -> tuple[Callable[[Array], Array], Callable[["torch.T
     steps = list(getattr(preprocess, "transforms", []))
     to_tensor, scale = (steps[-2], steps[-1]) if len(steps) > 1 else (None, None)
     if not isinstance(to_tensor, MaybeToTensor | ToTensor) or not isinstance(scale, Normalize):
-        return lambda p: preprocess(Image.fromarray(p)).numpy(), lambda x: x
+        return lambda p: preprocess(Image.fromarray(_middle(p))).numpy(), lambda x: x
 
     def small(picture: Array) -> Array:
-        image: Any = Image.fromarray(picture)
+        image: Any = Image.fromarray(_middle(picture))
         for step in steps[:-2]:
             image = step(image)
         return np.asarray(image)

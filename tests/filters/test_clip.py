@@ -78,13 +78,15 @@ def test_pictures_are_prepared_bit_by_bit_as_by_open_clip() -> None:
             open_clip.transform.PreprocessCfg(size=224, resize_mode=mode), is_train=False
         )
         small, numbers = towers.split(whole)
-        for h, w in ((40, 90), (300, 200), (224, 224), (1, 700)):
+        for h, w in ((40, 90), (300, 200), (224, 224), (8, 512)):
             picture = rng.integers(0, 256, (h, w, 3)).astype(np.uint8)
             assert small(picture).dtype == np.uint8
             batch = torch.from_numpy(np.stack([small(picture)]))
             assert (numbers(batch)[0] == whole(Image.fromarray(picture))).all()
+        for h, w in ((1, 2048), (2048, 1)):  # whole, the first would be resized to 224 x 458,752, or to nothing
+            assert small(np.zeros((h, w, 3), np.uint8)).shape == (224, 224, 3)
     small, numbers = towers.split(lambda image: torch.zeros(3, 2, 2) + image.width)
-    assert (numbers(small(picture)) == 700).all()
+    assert (numbers(small(picture)) == 512).all()
 
 
 def test_a_text_may_be_cut_behind_its_end_where_nothing_looks_ahead(checkpoint: Path) -> None:
