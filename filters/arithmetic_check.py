@@ -3,16 +3,19 @@ r"""Wrong arithmetic in worked solutions.
 Looks at the assistant text. Applies where it has at least one step that can be checked; not to task `code`. A step is
 
 - a calculator mark `<<expression=result>>` as in GSM8K (arXiv 2110.14168, section 2);
-- an equation in plain text, `3 * (4 + 1) = $15`: numbers, `+ - * / ( )`, `x` between numbers, `%`, thousands commas, the signs
-  `×`, `÷`, `−`, `–`, `·` and LaTeX's `\times`, `\div`, `\cdot`; every `=` of a chain is a step; one side at least must calculate.
-  An equation with a letter, a power or another sign next to it is algebra and is not checked.
+- an equation in the text, `3 * (4 + 1) = $15`: numbers, `+ - * / ^ ( )`, `x` between numbers, `2(3 + 4)`, `%`, thousands
+  commas, the signs `×`, `÷`, `−`, `–`, `·`, `²`, and LaTeX's `\times`, `\div`, `\cdot`, `\frac`, `\left`, `\text`, `\boxed`
+  and alignments; every `=` of a chain is a step; one side at least must calculate. An equation with a letter, another function
+  or another sign next to it is algebra and is not checked.
 
-In plain text only what is surely wrong is wrong. A step is right if one way to read it is right: `3 / 1/4` may divide by a
+In the text only what is surely wrong is wrong. A step is right if one way to read it is right: `3 / 1/4` may divide by a
 quarter, a `-` at its beginning may be a bullet, and `$1 / 2 = 50 cents` changes the unit (factors of 100, 1,000, 1,000,000, 12
-and 60 where the text speaks of cents, thousands, millions, dozens, minutes). It is no step where it begins or ends in words:
-`15% of $80 = ...`, `12 x 1 and 1/4`, `= 5 and 2/3`, `day 1 * 2`, `Remaining 10 = ...`, `plus 3`, `times 3`; nor, unless it is
-right, with a division or decimals and a remainder or rounding that the sentence names, a number broken by a space (`14, 400`)
-or a clock (`0900`).
+and 60 where the text speaks of cents, thousands, millions, dozens, minutes; powers of ten with `10^n`, which like other powers
+of decimals may be rounded by half a per cent). It is no step where it begins or ends in words: `15% of $80 = ...`, `12 x 1 and
+1/4`, `= 5 and 2/3`, `day 1 * 2`, `Remaining 10 = ...`, `plus 3`, `times 3`, `sin 30`; nor where the line before is unfinished,
+where the question defines an operator (`a * b = a^b`), nor, unless it is right, with a division or decimals and a remainder or
+rounding that the sentence names, an unknown (`= 2 d`), a number broken by a space (`14, 400`), a clock (`0900`), or a text
+that speaks of a modulus or of another base.
 
 - `steps` (count): steps checked. No bound.
 - `wrong_steps` (count): steps whose sides differ by more than rounding: one unit of the last decimal place written; whole
@@ -21,8 +24,9 @@ or a clock (`0900`).
 
 Source of the bound: by definition, a right solution has no wrong step; GSM8K's own calculator,
 https://github.com/openai/grade-school-math (grade_school_math/calculator.py), computes the marks that are checked here. Its
-`eval` is not used: the expressions are parsed. Left out: whether the steps lead to the answer; powers, roots, units, equations
-with unknowns, numbers above 1e15.
+`eval` is not used: the expressions are parsed. Left out: whether the steps lead to the answer; roots and other functions,
+units, equations with unknowns, `-2^2`, exponents beyond 64 or not whole, numbers above 1e15. What it finds in public data:
+docs/results/ocr_math.md.
 """
 
 import numpy as np
@@ -30,6 +34,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.base import scorer
+from filters.shared.dialogue import prompts
 from filters.shared.text import Array, assistant, buffers, column, is_task, kernel, ratio, table
 
 _SIGNS = (
@@ -44,9 +49,30 @@ _SIGNS = (
     (r"\div", "/"),
     (r"\cdot", "*"),
     (r"\$", " "),
+    ("²", "^2"),
+    ("³", "^3"),
+    ("°", ""),
+    (r"\%", "%"),
+    ("{,}", ","),
 )
+# LaTeX that says the same as plain signs. Fractions twice, for those in fractions.
+_FRACTION = (r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"((\1)/(\2))")
+_LATEX = (
+    (r"\\\\(?:\[[^\]]*\])?\s*&?\s*=|&\s*=", " = "),  # the next line of an alignment goes on with the chain
+    (r"\\\\|\\(?:begin|end)\s*\{[^{}]*\}", "\n"),
+    (r"\\[\[\]()]", " "),
+    (r"\\(?:left|right|displaystyle|quad|qquad)\b|\\[,;:! ]", " "),
+    (r"\^\s*\{?\s*\\circ\s*\}?", ""),
+    (r"\^\{\s*(-?\d+)\s*\}", r"^\1"),
+    _FRACTION,
+    _FRACTION,
+    (r"\\[dtc]?frac\s*(\d)\s*(\d)", r"((\1)/(\2))"),
+    (r"\\(?:text|mbox|mathrm|mathbf|textbf|boxed|fbox)\s*\{([^{}]*)\}", r" \1 "),
+)
+# Operators that a question defines anew ("Let a * b = a^b + b^a") are none that can be checked.
+DEFINED = r"(?i)\boperation\b|\bdefined? |\b[a-z]\)?\$?\s*[*x]\s*\$?\(?[a-z]\b[^=]{0,20}=|\\boxed\{\w{1,2}\}"
 _EXPRESSION = np.zeros(256, np.bool_)
-_EXPRESSION[np.frombuffer(b"0123456789+-*/().,%$ xX\t", np.uint8)] = True
+_EXPRESSION[np.frombuffer(b"0123456789+-*/^().,%$ xX\t", np.uint8)] = True
 
 
 def _packed(words: str) -> Array:
@@ -55,7 +81,7 @@ def _packed(words: str) -> Array:
 
 
 # Before an expression these make it a part of a longer one. The second list does so after a number only.
-_JOIN = _packed("times plus minus by than")
+_JOIN = _packed("times plus minus by than sin cos tan log ln lg exp sqrt root mod gcd lcm max min")
 _JOIN_NUMBER = _packed("and of from to")
 _PARTS = _packed("half halves third thirds fourth fourths quarter quarters fifth fifths percent twice")
 _IS = _packed("is are was were")
@@ -65,7 +91,25 @@ _NAMES = _packed(
     "game round test trip part case option phase stage figure item question problem number no room box bag"
 )
 
-_ROUGHLY = tuple(np.frombuffer(w, np.uint8) for w in (b"remainder", b"leftover", b"left over", b"round"))
+# Where the text speaks of these, a sum may come out otherwise.
+_OTHERWISE = tuple(
+    np.frombuffer(w, np.uint8)
+    for w in (
+        b"mod ",
+        b"modul",
+        b"in base",
+        b"binary",
+        b"octal",
+        b"hexadec",
+        b"clock",
+        b"xor",
+        b"congruent",
+        b"contradict",
+    )
+)
+_ROUGHLY = tuple(
+    np.frombuffer(w, np.uint8) for w in (b"remainder", b"leftover", b"left over", b"round", b"nearest", b"approx")
+)
 _UNITS = tuple(np.frombuffer(w, np.uint8) for w in (b"cent", b"thousand", b"million", b"dozen", b"minute"))
 _FACTORS = (100.0, 1e3, 1e6, 12.0, 60.0)
 
@@ -121,6 +165,28 @@ def _says(data: Array, begin: int, end: int, word: Array) -> bool:
         if same:
             return True
     return False
+
+
+@kernel
+def _unfinished(data: Array, low: int) -> bool:
+    """Return whether the line before byte `low` ends in a sign that wants more: the expression begins there."""
+    k = low - 1
+    while k >= 0 and (data[k] == 10 or data[k] == 13 or data[k] == 32 or data[k] == 9):
+        k -= 1
+    return (
+        k >= 0
+        and _EXPRESSION[data[k]]
+        and not (48 <= data[k] <= 57 or data[k] == 41 or data[k] == 46 or data[k] == 37 or data[k] == 36)
+    )
+
+
+@kernel
+def _command(data: Array, end: int) -> bool:
+    """Return whether the word that ends at byte `end` is a LaTeX command: `\\sqrt 4`, `\\log 8`."""
+    k = end
+    while k > 0 and (65 <= data[k - 1] <= 90 or 97 <= data[k - 1] <= 122):
+        k -= 1
+    return k > 0 and data[k - 1] == 92
 
 
 @kernel
@@ -204,7 +270,7 @@ def _evaluate(
     Two stacks: a value is folded into the one before it as soon as no tighter operator can follow.
     """
     top = 0  # values
-    depth = 0  # signs: 1 +, 2 -, 3 *, 4 /, 5 unary minus, 6 (
+    depth = 0  # signs: 1 +, 2 -, 3 *, 4 /, 5 unary minus, 6 (, 7 ^
     operators = 0
     decimals = -1
     percent = False
@@ -279,12 +345,20 @@ def _evaluate(
                 return False, 0.0, 0, 0, False
         elif c == 47:
             sign = 4
+        elif c == 94:
+            sign = 7
+        elif c == 40 and i + 1 < end and data[i + 1] != 40 and (data[i - 1] == 41 or 48 <= data[i - 1] <= 57):
+            # `2(3 + 4)`, `(2)(3)`; not `1((1)/(2))`, which was a mixed number, nor `6/2(1 + 2)`, which can be read in two ways.
+            sign = 3
+            for k in range(depth):
+                if signs[k] == 4:
+                    return False, 0.0, 0, 0, False
         elif c != 41 and i < end:
             return False, 0.0, 0, 0, False
         # Fold what binds at least as tightly as the coming sign; a bracket or the end folds everything.
         while depth and signs[depth - 1] != 6:
             s = signs[depth - 1]
-            if (sign == 3 or sign == 4) and s < 3:
+            if sign == 7 or ((sign == 3 or sign == 4) and s < 3):
                 break
             if right and sign == 4 and s == 4:
                 break
@@ -301,6 +375,14 @@ def _evaluate(
                 a -= b
             elif s == 3:
                 a *= b
+            elif s == 7:
+                minus = depth > 0 and signs[depth - 1] == 5  # -2^2: people mean both
+                if minus or b != np.floor(b) or abs(b) > 64 or (a == 0.0 and b <= 0):
+                    return False, 0.0, 0, 0, False
+                power = 1.0
+                for _ in range(int(abs(b))):
+                    power *= a
+                a = power if b >= 0 else 1.0 / power
             else:
                 if b == 0.0:
                     return False, 0.0, 0, 0, False
@@ -324,7 +406,7 @@ def _evaluate(
         depth += 1
         operators += 1
         want = True
-        i += 1
+        i += c != 40
     if depth or top != 1 or not abs(values[0]) < 1e15:
         return False, 0.0, 0, 0, False
     return True, values[0], operators, decimals, percent
@@ -362,6 +444,19 @@ def _differ(
         if abs(left - b) <= unit * max(1.0, scale) * 1.000001 + 1e-9 + 1e-13 * abs(b):
             return False
     return True
+
+
+@kernel
+def _rounded(a: float, b: float, scaled: int) -> bool:
+    """Return whether two sides differ by no more than half a per cent, and if `scaled` (0, 1) a power of ten: `10^4 = 10 km`."""
+    if not (a / b > 1e-12 and a / b < 1e12):
+        return False
+    ratio = a / b
+    while scaled and ratio > 3.2:
+        ratio /= 10
+    while scaled and ratio < 0.32:
+        ratio *= 10
+    return abs(ratio - 1) < 0.005
 
 
 @kernel
@@ -452,11 +547,24 @@ def _check(data: Array, offsets: Array, wanted: Array, allowed: Array) -> Array:
             if low == first and plain[low] != 36 and not alone:
                 continue
             lead = plain[first]
-            if lead == 43 or lead == 42 or lead == 47 or lead == 120 or lead == 88 or lead == 41 or lead == 37:
+            if (
+                lead == 43
+                or lead == 42
+                or lead == 47
+                or lead == 120
+                or lead == 88
+                or lead == 41
+                or lead == 37
+                or lead == 94
+            ):
                 continue
             letter = _letter(before)
-            if (letter or before == 125 or before == 93 or before == 95) and (lead == 45 or low < 2):
+            if before == 125 or before == 93 or before == 95 or before == 38 or (letter and (lead == 45 or low < 2)):
                 continue
+            if low > 0 and plain[low - 1] == 10 and _unfinished(plain, low):
+                continue
+            if before == 58 and low > 1 and 48 <= plain[low - 2] <= 57:
+                continue  # a ratio or a time
             if letter and not _letter(plain[low - 2]):
                 continue  # one letter alone: an unknown
             if before == 94 or before == 60 or before == 62 or before == 33 or before == 126 or before == 92:
@@ -471,13 +579,14 @@ def _check(data: Array, offsets: Array, wanted: Array, allowed: Array) -> Array:
                 or last == 42
                 or last == 47
                 or last == 40
+                or last == 94
                 or last == 120
                 or last == 88
             ):
                 continue
             if _letter(after) and high < size and plain[high] == after:
                 continue  # a unit or an unknown right after the number
-            if letter and _continues(plain, low, first, e):
+            if letter and (_command(plain, low) or _continues(plain, low, first, e)):
                 continue
             if _mixed(plain, stop, size):
                 continue
@@ -490,6 +599,23 @@ def _check(data: Array, offsets: Array, wanted: Array, allowed: Array) -> Array:
             wrong = _differ(a, ao, ad, b, bo, bd, int(ap) + int(bp), 1.0)
             if wrong:
                 if doubt or _clock(plain, first, high):
+                    continue
+                unknown = stop < size and _letter(plain[stop]) and not (stop + 1 < size and _letter(plain[stop + 1]))
+                if unknown:  # `= 2 d`: a product
+                    continue
+                power = False
+                ten = False
+                decimal = False
+                for k in range(low, high):
+                    power |= plain[k] == 94
+                    decimal |= plain[k] == 46
+                    ten |= plain[k] == 94 and k > low + 1 and plain[k - 1] == 48 and plain[k - 2] == 49
+                if ten or (power and decimal):
+                    wrong = not _rounded(a, b, int(ten))
+                otherwise = False
+                for word in _OTHERWISE:
+                    otherwise |= _says(plain, 0, size, word)
+                if otherwise:
                     continue
                 finish = stop
                 while finish < size and plain[finish] != 10 and not (plain[finish] == 46 and finish > stop):
@@ -521,7 +647,7 @@ def _check(data: Array, offsets: Array, wanted: Array, allowed: Array) -> Array:
 
 
 @scorer(
-    version=2,
+    version=3,
     scores={"steps": pa.int64(), "wrong_steps": pa.int64(), "wrong_share": pa.float64()},
     bounds={"wrong_steps": (None, 0)},
 )
@@ -530,8 +656,12 @@ def arithmetic_check(batch: pa.RecordBatch) -> pa.RecordBatch:
     texts = assistant(batch)
     for sign, plain in _SIGNS:
         texts = pc.replace_substring(texts, sign, plain)
+    if pc.any(pc.match_substring(texts, "\\")).as_py():
+        for pattern, plain in _LATEX:
+            texts = pc.replace_substring_regex(texts, pattern, plain)
     raw = buffers(texts)
-    out = _check(raw.data, raw.offsets, raw.valid & ~is_task(batch, "code"), _EXPRESSION)
+    defined = np.asarray(pc.fill_null(pc.match_substring_regex(prompts(batch), DEFINED), False))
+    out = _check(raw.data, raw.offsets, raw.valid & ~is_task(batch, "code") & ~defined, _EXPRESSION)
     applies = out[:, 0] > 0
     return table(
         steps=column(out[:, 0], applies, pa.int64()),

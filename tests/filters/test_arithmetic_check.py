@@ -28,10 +28,38 @@ def test_steps(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["2x + 3 = 7", "y - 3 = 5", "3x - 8 = 10", "x = 5", "1 = 1", "2^3 + 1 = 9", "1/0 = 5", "((", "7 + = 3", "4 * 1 = 4!", "", "=", "<<=>>"]
+    "text", ["2x + 3 = 7", "y - 3 = 5", "3x - 8 = 10", "x = 5", "1 = 1", "x^2 + 1 = 9", "-2^2 = 4", "2^{n} = 8", "1/0 = 5", "((", "7 + = 3", "4 * 1 = 4!", "", "=", "<<=>>"]
 )  # fmt: skip
 def test_what_cannot_be_checked_is_not(text):
     assert check(text) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("2^3 + 1 = 9", (1, 0)), ("2^3 + 1 = 8", (1, 1)), ("2 * 3^2 = 18", (1, 0)), ("2^3^2 = 512", (1, 0)), ("2^-1 = 0.5", (1, 0)), ("3² + 4² = 25", (1, 0)),
+     ("2(3 + 4) = 14", (1, 0)), ("(2)(3) = 7", (1, 1)), ("(2 + 1)(3 + 4) = 21", (1, 0)), ("6/2(1 + 2) = 9", (None, None)),
+     (r"$\frac{1}{2} + \frac{1}{3} = \frac{5}{6}$", (1, 0)), (r"$\frac{1}{2} + \frac13 = \frac{4}{6}$", (1, 1)), (r"$\dfrac{\frac{1}{2}}{2} = 0.25$", (1, 0)),
+     (r"\[3 \cdot 4 = \boxed{12}\]", (1, 0)), (r"\[3 \cdot 4 = \boxed{13}.\]", (1, 1)), (r"$180^\circ - 90^{\circ} = 80^\circ$", (1, 1)),
+     (r"\begin{align*} x &= 3 + 4 \\ &= 8 \end{align*}", (1, 1)), (r"$\left(1 + 2\right)^{2} = 9$", (1, 0)), (r"$1{,}200 \times 2 = 2{,}500$", (1, 1)),
+     (r"$3 \times 4 = 12 \text{ cm}$", (1, 0)), (r"$1\frac{1}{2} + 1 = 3$", (None, None)), (r"$x = 2 \cdot 5 = 11$", (1, 1))],
+)  # fmt: skip
+def test_powers_brackets_and_latex(text, expected):
+    assert check(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [r"$\sqrt{9} + 1 = 5$", r"$\sqrt 9 + 1 = 5$", r"$\log_2 8 + 1 = 3$", "sin 30 + 1 = 2", r"$302-296=2 d$", r"$101_2 + 1 = 110_2$", "$1^2 +\n2^2 + 3^2 = 14$",
+     r"$\frac{3 \times 10^{8}}{530 \times 10^{3}} = 566$", r"$2.5 \times 10^{4} = 25$ kJ", r"$1000 \cdot 1.01875^8 = 1160$", "3:4 = 6/8", "7 + 8 = 3 (mod 12)",
+     "7 + 8 = 3, as the clock shows", "5 + 5 = 12 in base 8", r"$[565-\sqrt{436}] \frac{1}{96.3} = 3$", r"$f(2) = 3$ and $2^x = 1 + 2$", r"$\binom{5}{2} = 11$", "17/3 = 6 to the nearest unit"],
+)  # fmt: skip
+def test_what_else_may_be_right_is_not_wrong(text):
+    assert check(text)[1] in (0, None)
+
+
+def test_an_operator_that_the_question_defines_is_not_checked():
+    assert check("2 * 6 = 100", question="If $a * b = a^b + b^a$, find 2 * 6.") == (None, None)
+    assert check("2 * 6 = 100", question="A box holds 6 pens. How many do 2 boxes hold?") == (1, 1)
 
 
 # What the public data writes; each was once called wrong.
