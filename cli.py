@@ -647,8 +647,8 @@ def recipe_init(
         click.echo(made.text, nl=False)
     else:
         write_bytes(out, made.text.encode())
-    for left, reason in made.left_out.items():
-        say(f"left out: {left}: {reason}")
+    for reason in dict.fromkeys(made.left_out.values()):
+        say(f"left out: {', '.join(n for n, r in made.left_out.items() if r == reason)}: {reason}")
     say(
         f"{made.stages} stages; together their bounds drop {made.dropped:,} of the {made.looked_at:,} samples looked at"
     )
@@ -1025,7 +1025,7 @@ def demo(out: Path, size: int, seed: int, engine: str, workers: int | None, ray_
         for other in (raw, heldout):
             run_recipe(other, store, engine=eng, data=data, progress=lambda *_: None)
         sources = {s.name: store.source(s.name) for s in spec.sources}
-        clip = prepare.model_dir(store, spec.models[0], sources[spec.models[0].source])
+        clip = prepare.model_dir(store, spec.models[0], sources)
 
         def locked(name: str, dataset: str, budget: Mapping[str, int], parts: Sequence[Mapping[str, Any]]) -> Path:
             wish = {"name": name, "budget": budget, "sources": [{"ref": dataset, **p} for p in parts]}

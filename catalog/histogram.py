@@ -29,9 +29,11 @@ class Histogram:
         """How many scores are in each bin."""
         return self.kept + self.dropped
 
-    def place(self, value: float) -> float:
-        """Return where `value` lies on the axis, 0 to 1."""
+    def place(self, value: float, side: str = "") -> float:
+        """Return where `value` lies on the axis, 0 to 1; a bound (`min` or `max`) on the edge of a bin of whole numbers."""
         low, high = float(self.edges[0]), float(self.edges[-1])
+        if low % 1 == 0.5 and float(self.edges[1] - low) % 1 == 0 and value % 1 == 0:
+            value += {"min": -0.5, "max": 0.5}.get(side, 0.0)
         return min(max((value - low) / (high - low), 0.0), 1.0)
 
     def to_json(self) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def histogram(values: Array, keep: Array, bounds: Sequence[float], bins: int) ->
 def draw(
     h: Histogram, bounds: Sequence[tuple[str, float]], *, width: int, height: int, plain: bool = False
 ) -> list[str]:
-    """Return the lines of a histogram in characters; `bounds` are (label, value) and get a vertical line each.
+    """Return the lines of a histogram in characters; `bounds` are (`min` or `max`, value) and get a vertical line each.
 
     Full blocks are kept, shaded ones dropped (`#` and `x` when `plain`). A bin that holds anything shows at least a trace.
     """
@@ -83,7 +85,7 @@ def draw(
     bar = ["|" if plain else "│"] * height
     marks: list[tuple[int, str]] = []
     for label, value in sorted((b for b in bounds if math.isfinite(b[1])), key=lambda b: b[1]):
-        at = round(h.place(value) * wide * len(h.kept)) + len(marks)
+        at = round(h.place(value, label) * wide * len(h.kept)) + len(marks)
         cells.insert(at, bar)
         marks.append((at, f"{label} {brief(value)}"))
     lines = ["".join(c[row] for c in cells).rstrip() for row in reversed(range(height))]

@@ -73,7 +73,7 @@ def draft(
     for flt in scoring if filters else ():
         explain.ready(flt)
     measured = explain.measure(store, members, scoring, rows=rows, progress=progress, strict=bool(filters))
-    left_out = dict.fromkeys(networks, "runs a neural network: `--filters` or `--params` names it")
+    left_out = dict.fromkeys(networks, "a neural network: `--filters` or `--params` names it")
     left_out |= measured.failed
     parts: list[str] = []
     alive = np.ones(measured.heads.height, bool)
@@ -89,7 +89,7 @@ def draft(
         if suite:
             parts += [f"  - {flt.name}   # against {', '.join(suite)}"]
         else:
-            left_out[flt.name] = f"none of the sources has role `eval`{' and images' if flt.needs_images else ''}"
+            left_out[flt.name] = f"no source has role `eval`{' and images' if flt.needs_images else ''}"
     data, entries = _entries(sources)
     rows_of = max((s.shard_rows for s in sources), key=[s.shard_rows for s in sources].count)
     head = _head(measured, alive, drop, data, sources, rows_of)
@@ -272,8 +272,8 @@ def _whole(kind: Any) -> bool:
 
 def _why_not(measured: explain.Measured, flt: base.Filter) -> str:
     if flt.pooled and not measured.whole:
-        return "its scores follow from all samples: `--sample 0` looks at all"
-    return "applies to none of the samples"
+        return "scores follow from all samples: `--sample 0` looks at all"
+    return "no sample that was looked at has a score"
 
 
 def _say(bound: base.Bound) -> str:

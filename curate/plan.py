@@ -24,7 +24,7 @@ def plan(recipe: Recipe, store: Store, *, data: Path) -> dict[str, Any]:
     check(recipe)
     found = {s.name: find(store, s, shard_rows=recipe.shard_rows, data=data) for s in recipe.sources}
     have = {name: v for name, v in found.items() if v is not None}
-    models = {m.name: prepare.model_dir(store, m, have[m.source]) for m in recipe.models if m.source in have}
+    models = {m.name: prepare.model_dir(store, m, have) for m in recipe.models if set(m.reads) <= set(have)}
     fitted = {name for name, folder in models.items() if folder.exists()}
     ready = len(have) == len(found)
     resolved: Resolved = (

@@ -35,8 +35,8 @@ RULES = [
 ]
 
 
-def build(root: Path, rows: int, *, images: bool = True) -> tuple[Store, DatasetVersion]:
-    """Make a store with one source and one dataset version by hand."""
+def build(root: Path, rows: int, *, images: bool = True, more: int = 0) -> tuple[Store, DatasetVersion]:
+    """Make a store with one source and one dataset version by hand, with `more` rules that drop every n-th sample."""
     store, rng = Store(root), np.random.default_rng(7)
     digest = sha256(f"source{rows}".encode())
     folder = store.source_dir("photos", digest)
@@ -95,17 +95,29 @@ def build(root: Path, rows: int, *, images: bool = True) -> tuple[Store, Dataset
                 pl.lit(ids[1] if rule.cluster else None, pl.String).alias("match"),
             )
         )
+    rules = [
+        *RULES[:2],
+        *(Rule(stage=f"rule_{n}", fingerprint="a" * 16, score="x", high=1.0) for n in range(more)),
+        RULES[2],
+    ]
+    for n in range(more):
+        value = np.where(np.arange(rows) % (n + 2) == 1, 2.0, np.arange(rows) / rows) if n % 2 else np.zeros(rows)
+        keeps.insert(-1, value <= 1.0)
+        verdict = pl.DataFrame({"value": value, "low": None, "high": 1.0, "keep": value <= 1.0, "match": None})
+        verdicts.insert(-1, verdict.cast({"low": pl.Float64, "match": pl.String}))
     kept = int(np.logical_and.reduce(keeps).sum())
     dataset = DatasetVersion(
-        name="clean", digest=sha256(f"dataset{rows}".encode()), recipe={"rules": [r.to_json() for r in RULES]},
+        name="clean", digest=sha256(f"dataset{rows}".encode()), recipe={"rules": [r.to_json() for r in rules]},
         sources=({"name": "photos", "digest": digest, "samples": rows, "rejects": 3, "kept": kept, "license": "<b>CC0</b>"},),
         counts={"rows": rows + 3, "rejected": 3, "dropped": rows - kept, "kept": kept}, ledger=sha256(b"led"),
         content=sha256(b"con"), volatile={"created_at": "2026-11-22T12:00:00Z", "engine": "local", "seconds": 12.5},
         decontamination=({"filter": "ngram", "suite": [{"name": "bench", "digest": sha256(b"b")}], "hits": 4},),
     )  # fmt: skip
     folder = store.dataset_dir("clean", dataset.version)
-    heads = pl.DataFrame({"id": ids, "digest": digest, "source": "photos", "task": "caption", "shard": 0, "row": range(rows)})
-    write_chunk(folder, 0, heads, RULES, verdicts)
+    heads = pl.DataFrame(
+        {"id": ids, "digest": digest, "source": "photos", "task": "caption", "shard": 0, "row": range(rows)}
+    )
+    write_chunk(folder, 0, heads, rules, verdicts)
     cluster = [
         {"id": i, "cluster": ids[1], "rank": n, "similarity": 1.0, "keeper": ids[1]} for n, i in enumerate(ids[1:6])
     ]
@@ -167,7 +179,9 @@ def test_pictures_are_made_anew_from_their_pixels(html: str) -> None:
 
 def test_it_holds_what_it_should(html: str) -> None:
     for wanted in (
-        "rejected: bad_image", "keep 0.25 ≤ clip_score", "dedup_exact", "A cluster of 5", "Near the bound", "bench",
+        "rejected: bad_image", "keep 0.25 ≤ clip_score", "dedup_exact", "A cluster of 5", "Just kept by min 0.25",
+        "Just dropped by min 32", "bench",
+        "Dropped by nothing else", "Rules that agree most",
         "could not be computed", "matches photos/000001", "engine local", 'class="bound"', "<svg",
     ):  # fmt: skip
         assert wanted in html, wanted
@@ -193,8 +207,57 @@ def test_a_hundred_thousand_samples_take_seconds(tmp_path: Path) -> None:
     assert took < 10
 
 
+def test_forty_rules_stay_readable(tmp_path: Path) -> None:
+    store, dataset = build(tmp_path, 300, more=40)
+    html = report.write(store, dataset, tmp_path / "report.html").read_text()
+    tags = _Tags()
+    tags.feed(html)
+    anchors = {a["id"] for _, a in tags.seen if "id" in a}
+    links = {str(a["href"])[1:] for t, a in tags.seen if t == "a"}
+    assert links <= anchors, links - anchors
+    assert {f"s{n}" for n in range(1, 44)} <= anchors
+    details = [a for t, a in tags.seen if t == "details"]
+    assert len(details) == 43
+    # Every second one of the forty drops nothing: told in one line, and its section is closed.
+    idle = re.search(r"(\d+) rules drop nothing: (.*?)</p>", html, re.DOTALL)
+    assert idle
+    assert idle[1] == "20"
+    assert re.findall(r">(rule_\d+\.x)<", idle[2]) == [f"rule_{n}.x" for n in range(0, 40, 2)]
+    matrix = html[html.index('id="overlap"') : html.index("Rules that agree most")]
+    assert matrix.count("<td") == 23 * 23
+    assert "rule_0.x" not in matrix
+
+
+def test_both_sides_of_a_bound_are_shown_and_named(html: str) -> None:
+    section = html[html.index('id="s1"') : html.index('id="s2"')]
+    kept = section[section.index("Just kept") : section.index("Just dropped")]
+    dropped = section[section.index("Just dropped") : section.index("Dropped by nothing else")]
+    for part, word, sign in ((kept, "kept", 1), (dropped, "dropped", -1)):
+        values = [float(v) for v in re.findall(rf"{word} · ([\d.]+)<", part)]
+        assert len(values) == report.NEAR
+        distances = [sign * (v - 0.25) for v in values]
+        assert distances == sorted(distances), "nearest first"
+        assert distances[0] >= 0
+
+
+def test_overlap_counts_what_both_drop() -> None:
+    keep = np.array([[0, 0, 1, 1, 0], [0, 1, 0, 1, 0], [1, 1, 1, 1, 1]], bool)
+    assert report.overlap(keep).tolist() == [[3, 2, 0], [2, 3, 0], [0, 0, 0]]
+    assert report.overlap(np.ones((0, 5), bool)).shape == (0, 0)
+    many = np.zeros((2, 600_000), bool)
+    many[1, ::3] = True
+    assert report.overlap(many).tolist() == [[600_000, 400_000], [400_000, 400_000]]
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0, "0"), (0.004, "<1"), (0.5, "50"), (0.997, ">99"), (1, "100")])
+def test_a_trace_is_not_nothing_and_nearly_all_is_not_all(share: float, shown: str) -> None:
+    assert report._percent(share) == shown
+
+
 def test_histogram_copes_with_odd_scores() -> None:
     one = np.array([3.0])
     assert "<svg" in report.histogram(one, np.array([True]), [])
-    assert report.histogram(np.array([np.nan]), np.array([False]), [1.0]) == ""
-    assert "nan" not in report.histogram(np.array([0.0, np.inf, 1.0]), np.array([True, False, True]), [0.5, -np.inf])
+    assert report.histogram(np.array([np.nan]), np.array([False]), [("min", 1.0)]) == ""
+    assert "nan" not in report.histogram(
+        np.array([0.0, np.inf, 1.0]), np.array([True, False, True]), [("min", 0.5), ("max", -np.inf)]
+    )
