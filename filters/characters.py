@@ -8,7 +8,7 @@ Looks at the assistant text of samples whose task is neither `code` nor `math`; 
 - `special` (0..1): share of special characters: punctuation, symbols, digits, white space, emoji and what cannot be seen, that
   is, all that is neither a letter nor a combining mark. No default bound: the answer "42" is nothing else, and ordinary
   English has about 0.2. Data-Juicer's `special_characters_filter` has at most 0.25, its recipe for LLaVA's captions
-  0.16534802..0.42023757, for Common Crawl 0.15..0.35.
+  0.165..0.420, for Common Crawl 0.15..0.35.
 
 Source of both definitions and bounds: Data-Juicer 1.6.1 (Chen et al. 2024, arXiv 2309.02033),
 https://github.com/datajuicer/data-juicer, data_juicer/ops/filter/{alphanumeric,special_characters}_filter.py and

@@ -6,9 +6,9 @@ than `length` characters or words has 0.
 - `character_repetition` (0..1): of all runs of `length` characters (default 10), the share of the most frequent ones. Those
   are the runs that occur at least twice, but no more of them than the square root of the number of different runs.
   Bound: at most 0.5, the default of Data-Juicer's `character_repetition_filter`; its recipe for LLaVA's captions has
-  0.09373663, for Common Crawl 0.3.
+  0.0937, for Common Crawl 0.3.
 - `word_repetition` (0..1): of all runs of `length` words, the share of those that occur at least twice. Bound: at most 0.5, the
-  default of its `word_repetition_filter`; LLaVA's captions 0.03085751, Common Crawl 0.2962.
+  default of its `word_repetition_filter`; LLaVA's captions 0.0309, Common Crawl 0.2962.
 
 A word is what spaces, tabs and line feeds separate, in lower case, without the special characters at its ends
 (see `characters`); what has nothing else, such as a number, is no word.

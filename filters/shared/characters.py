@@ -23,7 +23,8 @@ def special(path: str | None = None) -> Array:
 
 @functools.cache
 def _no_letters() -> Array:
-    return (classes() & (LETTER | MARK)) == 0
+    table: Array = (classes() & (LETTER | MARK)) == 0
+    return table
 
 
 @functools.lru_cache(maxsize=8)

