@@ -10,6 +10,7 @@ reads a few megabytes), and so that a new version shares the files of the rules 
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from catalog.errors import UserError, nearest
 from catalog.files import atomic, read_json, write_json
 from catalog.judge import Rule, bound_fields, cutoffs, find, judge, judge_cluster, keepers
 from catalog.schema import HEAD, KEPT, VERDICT
-from catalog.shards import read_table, shard_name, write_table
+from catalog.shards import read_table, shard_name
 from catalog.store import DatasetVersion, Store
 
 CHUNK = 50_000  # samples per ledger file
@@ -52,7 +53,7 @@ def chunk_name(number: int) -> str:
 
 def write_heads(path: Path, heads: pl.DataFrame) -> None:
     """Write one HEAD file."""
-    write_table(path, heads.select(HEAD.names).to_arrow().cast(HEAD))
+    _write(path, heads, HEAD)
 
 
 def write_verdicts(path: Path, ids: pl.Series, rule: Rule, verdict: pl.DataFrame) -> None:
@@ -68,11 +69,17 @@ def write_verdicts(path: Path, ids: pl.Series, rule: Rule, verdict: pl.DataFrame
         "keep",
         "match",
     )
-    # Statistics of 50,000 distinct ids serve no reader, and a dictionary of them would be built and thrown away.
+    _write(path, table, VERDICT)
+
+
+def _write(path: Path, frame: pl.DataFrame, schema: pa.Schema) -> None:
+    """Write one ledger file. Ids are stored as what differs from the one before; nothing reads statistics of them."""
+    deltas = {c: "DELTA_BYTE_ARRAY" for c in schema.names if c == "id"}
+    names = [c for c in schema.names if c not in ("id", "digest") and pa.types.is_string(schema.field(c).type)]
     with atomic(path) as f:
         pq.write_table(
-            table.to_arrow().cast(VERDICT), f, compression="zstd", compression_level=1, version="2.6",
-            row_group_size=CHUNK, use_dictionary=["stage", "fingerprint", "score", "match"], write_statistics=False,
+            frame.select(schema.names).to_arrow().cast(schema), f, compression="zstd", compression_level=1, version="2.6",
+            row_group_size=CHUNK, use_dictionary=names, column_encoding=deltas, write_statistics=False,
         )  # fmt: skip
 
 
@@ -151,6 +158,18 @@ def load_columns(dataset: Path) -> dict[str, dict[str, list[str]]]:
     return out
 
 
+@dataclass(frozen=True, kw_only=True)
+class Chunks:
+    """The heads of a ledger that is being written."""
+
+    folder: Path
+    places: Sequence[tuple[str, int]]  # (source, number), in order
+
+    def heads(self, source: str, number: int, columns: Sequence[str] = HEAD.names) -> pl.DataFrame:
+        """Return the HEAD rows of one chunk."""
+        return pl.DataFrame(pl.from_arrow(read_table(heads_path(self.folder, source, number), columns)))
+
+
 class Ledger:
     """A dataset version's verdicts, read rule by rule; samples in source, shard and row order."""
 
@@ -171,9 +190,9 @@ class Ledger:
             raise UserError(msg, hint="run the recipe again: stored scores are used, so it takes seconds")
         return found
 
-    def chunks(self) -> list[tuple[str, int]]:
-        """Return (source, number) of every chunk, in order."""
-        return [(source, number) for source, number, _ in self._chunks]
+    def sizes(self) -> list[tuple[str, int, int]]:
+        """Return (source, number, samples) of every chunk, in order."""
+        return list(self._chunks)
 
     def heads(self, source: str, number: int, columns: Sequence[str] = HEAD.names) -> pl.DataFrame:
         """Return the HEAD rows of one chunk."""
@@ -258,7 +277,7 @@ def why(store: Store, dataset: DatasetVersion, id_: str) -> dict[str, Any]:
         msg = f"no source `{source}` in dataset `{dataset.ref}`{nearest(source, known)}"
         raise UserError(msg, hint="an id is `<source>/<locator>`", usage=True)
     book = Ledger(store, dataset)
-    for name, number in book.chunks():
+    for name, number, _ in book.sizes():
         if name != source:
             continue
         found = book.heads(source, number, ["id"])["id"].index_of(id_)
@@ -409,4 +428,4 @@ def _compare(
 
 def write_kept(path: Path, frame: pl.DataFrame) -> None:
     """Write one KEPT file (columns id, digest, source, task, shard, row)."""
-    write_table(path, frame.select(KEPT.names).to_arrow().cast(KEPT))
+    _write(path, frame, KEPT)

@@ -30,7 +30,16 @@ class Chunk(Protocol):
 
     source: str
     number: int
-    heads: pl.DataFrame  # HEAD
+
+    @property
+    def size(self) -> int:
+        """How many samples."""
+        ...
+
+    @property
+    def heads(self) -> pl.DataFrame:
+        """The HEAD rows."""
+        ...
 
     def value(self, rule: Rule) -> pl.DataFrame:
         """Return (id, source, task, value, match) of what the rule judges."""
@@ -49,6 +58,11 @@ class Scored:
     number: int
     heads: pl.DataFrame
     scores: Mapping[str, pl.DataFrame]  # by stage
+
+    @property
+    def size(self) -> int:
+        """How many samples."""
+        return self.heads.height
 
     def value(self, rule: Rule) -> pl.DataFrame:
         """Return (id, source, task, value, match) of what the rule judges."""
@@ -124,6 +138,7 @@ class Judged:
     book: ledger.Ledger
     source: str
     number: int
+    size: int
 
     @cached_property
     def heads(self) -> pl.DataFrame:
@@ -169,8 +184,8 @@ class Past:
 
     def chunks(self, only: Sequence[str] | None = None) -> Iterator[Judged]:
         """Yield every chunk."""
-        for source, number in self.book.chunks():
-            yield Judged(book=self.book, source=source, number=number)
+        for source, number, size in self.book.sizes():
+            yield Judged(book=self.book, source=source, number=number, size=size)
 
     def clusters(self, rule: Rule) -> pl.DataFrame:
         """Return (id, cluster, similarity, <preferred scores>) of what a deduplicating rule found."""

@@ -1,9 +1,11 @@
 """The last step of a run: stored scores and bounds in, a dataset version with its ledger out.
 
-Memory holds one chunk of the ledger (50,000 samples), the clusters, and the cutoffs of fractions. Where an earlier version
-differs in bounds alone, its ledger is judged again instead: no score file is opened, and the files of unchanged rules are shared.
+Memory holds one chunk of the ledger (50,000 samples), the clusters, the cutoffs of fractions, and a byte a sample. Where
+an earlier version differs in bounds alone, its ledger is judged again instead: no score file is opened, and the files of
+unchanged rules are shared.
 """
 
+import itertools
 import os
 import shutil
 import time
@@ -18,12 +20,12 @@ from catalog import ledger
 from catalog.digests import columns_digest, json_digest
 from catalog.errors import UserError
 from catalog.files import publish, remove, sweep
-from catalog.judge import Cutoff, Rule, cutoffs, judge, judge_cluster, keepers
+from catalog.judge import Rule, cutoffs, judge, judge_cluster, keepers
 from catalog.schema import CLUSTER
 from catalog.shards import write_table
 from catalog.store import DatasetVersion, SourceVersion, Store
 from curate import pools, prepare
-from curate.chunks import Bound, Chunk, Past, Scores, identity
+from curate.chunks import Bound, Past, Scores, identity
 from curate.prepare import Progress
 from curate.recipe import Recipe, StageSpec, rules
 from filters import base
@@ -55,43 +57,67 @@ def decide(
     work = store.root / "datasets" / recipe.name / ".work"
     remove(work)  # a killed run's half: judging takes seconds, so it starts afresh
     sweep(store.root / "datasets" / recipe.name)
-    dead, ranked = _settle_clusters(book, ordered, cuts, work, progress)
     digest = ledger.Digest(ordered)
     before = ledger.load_columns(past.book.folder) if past else {}
     for source, columns in before.items():
         for key in same & set(columns):
             digest.known(source, key, columns[key])
-    kept: dict[str, int] = {s.name: 0 for s in train}
-    content: list[pl.DataFrame] = []
     hits = {r.stage: 0 for r in ordered}
-    judged = 0
+    total = sum(s.samples for s in train)
+
+    # Bounds first. One byte a sample stays in memory: whether it is alive.
+    places, alive, judged = [], [], 0
     for chunk in book.chunks():
-        ids = chunk.heads["id"]
+        keep, new = np.ones(chunk.size, bool), {}
         heads = ledger.heads_path(work, chunk.source, chunk.number)
         if past:
             share(ledger.heads_path(past.book.folder, chunk.source, chunk.number), heads)
         else:
             ledger.write_heads(heads, chunk.heads)
-        keep = np.ones(len(ids), bool)
-        new = {}
         for rule in ordered:
+            if rule.cluster:
+                continue
             target = ledger.verdicts_path(work, chunk.source, chunk.number, rule)
             if past and rule.key in same:
                 share(past.file(chunk, rule), target)
-                alive = past.book.verdicts(chunk.source, chunk.number, rule, ["keep"])["keep"].to_numpy()
+                mine = past.book.verdicts(chunk.source, chunk.number, rule, ["keep"])["keep"].to_numpy()
             else:
-                new[rule.key] = verdict = _verdict(chunk, rule, cuts, dead, ranked)
-                ledger.write_verdicts(target, ids, rule, verdict)
-                alive = verdict["keep"].to_numpy()
-            keep &= alive
-            hits[rule.stage] += int((~alive).sum())
-        digest.add(chunk.source, ids, new)
-        rows = chunk.heads.filter(pl.Series(keep))
-        ledger.write_kept(work / "kept" / chunk.source / ledger.chunk_name(chunk.number), rows)
-        kept[chunk.source] += rows.height
+                new[rule.key] = verdict = judge(chunk.value(rule), rule, cuts.get(rule.key))
+                ledger.write_verdicts(target, chunk.heads["id"], rule, verdict)
+                mine = verdict["keep"].to_numpy()
+            keep &= mine
+            hits[rule.stage] += int((~mine).sum())
+        if new:
+            digest.add(chunk.source, chunk.heads["id"], new)
+        places.append((chunk.source, chunk.number))
+        alive.append(keep)
+        judged += chunk.size
+        progress("judge", judged, total)
+
+    # Then clusters, among the living; and what is kept.
+    written = ledger.Chunks(folder=work, places=places)
+    dead, ranked = _settle_clusters(book, written, alive, ordered, work, progress)
+    kept: dict[str, int] = {s.name: 0 for s in train}
+    content: list[pl.DataFrame] = []
+    done = 0
+    for (source, number), keep in zip(places, alive, strict=True):
+        heads = written.heads(source, number)
+        new = {}
+        for rule in ordered:
+            if rule.cluster:
+                living = ~heads["id"].is_in(dead[rule.key].implode()).to_numpy()
+                new[rule.key] = verdict = judge_cluster(heads, living, ranked[rule.key])
+                ledger.write_verdicts(ledger.verdicts_path(work, source, number, rule), heads["id"], rule, verdict)
+                mine = verdict["keep"].to_numpy()
+                keep &= mine
+                hits[rule.stage] += int((~mine).sum())
+        digest.add(source, heads["id"], new)
+        rows = heads.filter(pl.Series(keep))
+        ledger.write_kept(work / "kept" / source / ledger.chunk_name(number), rows)
+        kept[source] += rows.height
         content.append(rows.select("id", "digest"))
-        judged += len(ids)
-        progress("judge", judged, sum(s.samples for s in train))
+        done += heads.height
+        progress("keep", done, total)
     ledger.save_columns(work, digest)
     rows = pl.concat([pl.DataFrame(schema={"id": pl.String, "digest": pl.String}), *content])
     dataset = _record(recipe, stages, ordered, sources, kept, hits, digest.hexdigest(), rows, volatile)
@@ -115,11 +141,12 @@ def _pool(book: Past | Scores, rule: Rule) -> pl.DataFrame:
 
 def _settle_clusters(
     book: Past | Scores,
+    written: ledger.Chunks,
+    alive: Sequence[np.ndarray],
     ordered: Sequence[Rule],
-    cuts: Mapping[str, Mapping[str, Cutoff]],
     work: Path,
     progress: Progress,
-) -> tuple[dict[str, set[str]], dict[str, pl.DataFrame]]:
+) -> tuple[dict[str, pl.Series], dict[str, pl.DataFrame]]:
     """Decide every cluster rule in order, among the samples still alive, and write the cluster tables.
 
     Returns per cluster rule the ids that were dead before it, of those that are in one of its clusters, and the ranking.
@@ -129,15 +156,15 @@ def _settle_clusters(
     for number, rule in enumerate(cluster_rules):
         progress("cluster", number, len(cluster_rules))
         found[rule.key] = book.clusters(rule)
-    members = sorted({i for f in found.values() for i in f["id"].to_list()})
-    state = _states(book, ordered, cuts, members, cluster_rules)
-    dead: dict[str, set[str]] = {}
+    members = pl.concat([pl.Series("id", [], dtype=pl.String), *(f["id"] for f in found.values())]).unique()
+    state = _states(book, written, alive, members, cluster_rules)
+    dead: dict[str, pl.Series] = {}
     ranked: dict[str, pl.DataFrame] = {}
     for rule in cluster_rules:
         extra = [c for c in state.columns if c not in found[rule.key].columns or c == "id"]
         table = found[rule.key].join(state.select(extra), on="id", how="left")
         ranking = keepers(table, rule)
-        dead[rule.key] = set(table.filter(~pl.col("alive"))["id"].to_list())
+        dead[rule.key] = table.filter(~pl.col("alive"))["id"]
         ranked[rule.key] = ranking
         losers = ranking.filter(pl.col("rank") > 0)["id"]
         state = state.with_columns((pl.col("alive") & ~pl.col("id").is_in(losers.implode())).alias("alive"))
@@ -149,42 +176,23 @@ def _settle_clusters(
 
 def _states(
     book: Past | Scores,
-    ordered: Sequence[Rule],
-    cuts: Mapping[str, Mapping[str, Cutoff]],
-    members: Sequence[str],
+    written: ledger.Chunks,
+    alive: Sequence[np.ndarray],
+    members: pl.Series,
     cluster_rules: Sequence[Rule],
 ) -> pl.DataFrame:
     """Return (id, alive) of the samples that are in a cluster, after all bounds; with preferred scores if they are not known."""
     wanted = sorted({p for r in cluster_rules for p in r.prefer}) if isinstance(book, Scores) else []
-    ids = pl.Series("id", members, dtype=pl.String)
-    parts = [pl.DataFrame({"id": ids.head(0), "alive": pl.Series([], dtype=pl.Boolean)}).with_columns(
-        [pl.lit(None, pl.Float64).alias(w) for w in wanted]
-    )]  # fmt: skip
-    for chunk in book.chunks() if members else ():
-        keep = np.ones(chunk.heads.height, bool)
-        for rule in ordered:
-            if isinstance(book, Past) and rule.key in book.same:
-                keep &= book.book.verdicts(chunk.source, chunk.number, rule, ["keep"])["keep"].to_numpy()
-            elif not rule.cluster:
-                keep &= judge(chunk.value(rule), rule, cuts.get(rule.key))["keep"].to_numpy()
-        frame = chunk.heads.select("id").with_columns(
-            pl.Series("alive", keep), *(chunk.score(w).alias(w) for w in wanted)
+    empty: list[pl.Series] = [members.head(0), pl.Series("alive", [], dtype=pl.Boolean)]
+    parts = [pl.DataFrame([*empty, *(pl.Series(w, [], dtype=pl.Float64) for w in wanted)])]
+    stages = sorted({w.rpartition(".")[0] for w in wanted})
+    scored = book.chunks(stages) if wanted and len(members) else itertools.repeat(None)
+    for (source, number), keep, chunk in zip(written.places if len(members) else [], alive, scored, strict=False):
+        frame = written.heads(source, number, ["id"]).with_columns(
+            pl.Series("alive", keep), *(chunk.score(w).alias(w) for w in wanted if chunk is not None)
         )
-        parts.append(frame.filter(pl.col("id").is_in(ids.implode())))
+        parts.append(frame.filter(pl.col("id").is_in(members.implode())))
     return pl.concat(parts)
-
-
-def _verdict(
-    chunk: Chunk,
-    rule: Rule,
-    cuts: Mapping[str, Mapping[str, Cutoff]],
-    dead: Mapping[str, set[str]],
-    ranked: Mapping[str, pl.DataFrame],
-) -> pl.DataFrame:
-    if rule.cluster:
-        alive = ~chunk.heads["id"].is_in(pl.Series(list(dead[rule.key]), dtype=pl.String).implode()).to_numpy()
-        return judge_cluster(chunk.heads, alive, ranked[rule.key])
-    return judge(chunk.value(rule), rule, cuts.get(rule.key))
 
 
 def _record(

@@ -35,7 +35,6 @@ from catalog.schema import TASKS
 from curate.ingest import SourceSpec
 from filters import base
 
-
 FITS = ("clip", "quality")
 
 

@@ -25,7 +25,7 @@ def recipe(stage: Any = "aspect_ratio", source: dict[str, Any] | None = None, **
         (recipe({"filter": "aspect_ratio", "bounds": {"aspect_ratio": {"mim": 5}}}), "did you mean `min`"),
         (recipe({"filter": "aspect_ratio", "tasks": ["captoin"]}), "did you mean `caption`"),
         (recipe({"filter": "aspect_ratio", "prefer": ["aspect_ratio.aspect_ratio"]}), "never deduplicates"),
-        (recipe({"filter": "aspect_ratio", "against": ["a"]}), "never decontaminates"),
+        (recipe({"filter": "aspect_ratio", "against": ["a"]}), "never looks anything up"),
         (
             recipe({"filter": "dedup_exact", "bounds": {"signature": {"min": 1}}}),
             "no score with bounds named `signature`",
