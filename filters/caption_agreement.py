@@ -6,7 +6,8 @@ of its caption as hashes (NFKC, lower case); `other` (bytes), those of another c
 samples:
 
 - `agreement` (cosine, 0..1): mean cosine of the caption with the other captions of its picture, as vectors of words
-  weighted by their rarity, log(1 + captions / captions with the word). Bound: at least 0.1.
+  weighted by their rarity, log(1 + captions / captions with the word). No bound, because it depends on the length of the
+  captions.
 - `confirmed` (0..1): share of the caption's words, weighted so, that another caption of the picture has too. No bound.
 - `compared` (count): other captions that it was compared with: those of other samples, and the one in `meta`. Two samples
   with the same words under one picture are one caption, so that a duplicate does not confirm itself. No bound.
@@ -18,9 +19,11 @@ picture and drops whichever its image-text matching head says does not fit; the 
 cosine is CIDEr's (Vedantam et al. 2015, arXiv 1411.5726), here with single words. What this is not: nothing looks at the
 picture. Of two captions that disagree one is wrong, and nobody knows which (of three, the odd one out is known); captions
 that agree may be wrong together; two right captions of different length or language agree less. To keep the one that fits,
-use `clip_score`; this filter tells which pairs to distrust where no model is at hand. The bound is ours: 1,112 pairs of
-captions of one picture in ImageInWords are above it but 4, of pairs of different pictures 38 % are
-(docs/results/instructions.md). Left out: stemming, synonyms, word order.
+use `clip_score`; this filter tells which pairs to distrust where no model is at hand. Measured
+(docs/results/instructions.md): of 200 pictures with two long captions in ImageInWords (200 words) `agreement` tells true
+pairs from mismatched ones with an AUC of 0.99, and at 0.05 it drops no true pair and 64 % of the wrong ones; titles and
+descriptions of clip art, of three and eight words, have no word in common in 31 % of the true pairs (AUC 0.79). Left out:
+stemming, synonyms, word order.
 """
 
 import re
@@ -48,7 +51,7 @@ def _json_path(key: str) -> str:
     version=1,
     scores={"picture": pa.binary(), "words": pa.binary(), "other": pa.binary()},
     pooled={"agreement": pa.float64(), "confirmed": pa.float64(), "compared": pa.int64()},
-    bounds={"agreement": (0.1, None)},
+    bounds={},
 )
 def caption_agreement(batch: pa.RecordBatch, *, other: str = "") -> pa.RecordBatch:
     """Return the words of the captions of `batch`, and of which picture they are."""

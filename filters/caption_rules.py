@@ -21,6 +21,7 @@ false` (a list of alt texts whose pictures are not downloaded yet); null for all
   - `instruction`: "click to enlarge", "click here", "hover to zoom", "view larger", "download image", "image may contain",
     ...;
   - `offer`: "buy now", "add to cart", "free shipping", "best price", "% off", "for only $9.99", ...;
+  0 above `max_words` words (default 60): a long description may quote a sign that says "25% off".
 - `markup` (0 or 1): has tags (`<br>`), entities (`&nbsp;`) or a template's braces (`{{ title }}`). No bound: the words may
   still be good.
 
@@ -138,7 +139,7 @@ def _count(data: Array, offsets: Array, classes: Array) -> Array:
     },
     bounds={"words": (3, None), "characters": (6, None), "alphanumeric": (0.60, None), "boilerplate": (None, 0)},
 )
-def caption_rules(batch: pa.RecordBatch, *, needs_image: bool = True) -> pa.RecordBatch:
+def caption_rules(batch: pa.RecordBatch, *, needs_image: bool = True, max_words: int = 60) -> pa.RecordBatch:
     """Score the captions of `batch`."""
     texts = assistant(batch)
     raw = buffers(texts)
@@ -148,8 +149,9 @@ def caption_rules(batch: pa.RecordBatch, *, needs_image: bool = True) -> pa.Reco
     where = np.flatnonzero(applies)
     captions = texts.take(pa.array(where))
     kinds = np.zeros(len(texts), np.int64)
+    short = counts[where, 0] <= max_words
     for pattern in RULES.values():
-        kinds[where] += np.asarray(pc.match_substring_regex(captions, pattern, ignore_case=True)).astype(np.int64)
+        kinds[where] += np.asarray(pc.match_substring_regex(captions, pattern, ignore_case=True)) & short
     markup = np.zeros(len(texts), np.int64)
     markup[where] = np.asarray(pc.match_substring_regex(captions, MARKUP, ignore_case=True)).astype(np.int64)
     return table(

@@ -1,7 +1,8 @@
 r"""Placeholders that whoever made the data forgot to fill in.
 
 Looks at user and assistant messages apart. Applies to samples with a user message in words or an assistant message; null
-elsewhere and for task `code`. What stands between code fences or back-ticks is not looked at: braces are code there.
+elsewhere and for task `code`. What stands between code fences or back-ticks is not looked at, because braces are code
+there; but for the first kind.
 
 - `prompt_placeholders` (count): in the user's messages. Bound: at most 0.
 - `response_placeholders` (count): in the assistant's. Bound: at most 0. Counted is each
@@ -10,7 +11,8 @@ elsewhere and for task `code`. What stands between code fences or back-ticks is 
   - insert mark: `[insert name here]`, `<insert text>`, `(insert ...)`, `Your Name Here`, `[picture attached]`, `<image
     here>`;
   - template's field: `{{ title }}`, `${name}`, `%(name)s`, and `{first_name}` with a name of two parts or a usual one;
-  - filler: `xxx`, `XXX-XXXX`, `lorem ipsum`, `blah blah blah`, `TODO`, `[TBD]`.
+  - filler: `xxx`, `XXX-XXXX`, `lorem ipsum`, `blah blah blah`, `[TBD]`; in answers also `TODO:`, which is a question's own
+    in code to complete.
 - `blanks` (count): fields that a reader shall fill in, in the assistant's messages: `[Name]`, `[Your Company]`, `[Date]`,
   `____`. No bound: a letter's template is a good answer to "write a letter".
 
@@ -33,21 +35,23 @@ _USUAL = (
     r"subject|question|answer|"
     r"context|input|output|instruction|prompt|query|text|username|customer|order_id|price|url|link|content|placeholder"
 )
+NO_INPUT = (
+    r"[<\[({]\s*(?:no|empty|blank)[ _-]?(?:input|output|answer|response|content)s?\b"  # whether it is closed or not
+)
 PLACEHOLDERS = (
-    r"[<\[({]\s*(?:no|empty|blank)[ _-]?(?:input|output|answer|response|content)(?: (?:needed|required|given|"
-    r"provided))?\s*[>\])}]",
-    r"[<\[{]\s*(?:please )?(?:insert|enter|add|put|fill(?: in)?|replace|type|write|paste)\b[^<>\[\](){}\n]{0,60}[>\]}]|"
-    r"\(insert [^()\n]{0,60}\)",
+    r"[<\[{]\s*(?:please )?(?:insert\b|(?:enter|add|put|fill(?: in)?|replace|type|write|paste) )[^<>\[\](){}\n]*[>\]}]|"
+    r"\(insert [^()\n]*\)",
     r"\byour (?:full |first |last |company |business |product )?(?:name|text|title|logo|address|ad|link) (?:goes )?here\b",
     r"[<\[({]\s*(?:image|picture|photo|video|audio|file|screenshot|document|article|link|figure|diagram|graph|chart|table)s?"
     r"(?: (?:here|attached|attachment|omitted|goes here|not (?:shown|included|available)|placeholder|removed))\s*[>\])}]",
-    r"\{\{\s*[\w. |-]{1,60}\s*\}\}|\$\{\s*[\w.]{1,40}\s*\}|%\(\w{1,40}\)s|\{(?:" + _USUAL + r"|[a-z]{2,20}_[a-z_]{2,30})\}",
-    r"\b(?:(?-i:xxx+)|x{5,}|x{2,}(?:[-–. ]x{2,})+)\b|\blorem ipsum\b|\bblah(?:,? blah){2,}|\b(?-i:TODO|FIXME):|"
+    r"(?:^|[^$])\{\{\s*[A-Za-z][\w. |-]{0,60}\}\}|\$\{\s*[\w.]{1,40}\s*\}|%\(\w{1,40}\)s|\{(?:" + _USUAL + r"|"
+    r"[a-z]{2,20}_[a-z_]{2,30})\}",
+    r"\b(?:(?-i:xxx+)|x{5,}|x{2,}(?:[-–. ]x{2,})+)\b|\blorem ipsum\b|\bblah(?:,? blah){2,}|"
     r"[<\[({]\s*(?:TBD|TODO|TBA|placeholder)\s*[>\])}]",
 )  # fmt: skip
 NOTHING = r"no[ _-]?(?:input|output)(?: (?:needed|required|given|provided|necessary))?"
 IN_PROMPTS = (*PLACEHOLDERS, r"(?:^|\n)[ \t]*(?:" + NOTHING + r"|n/a|none)[ \t]*\.?\s*$")
-IN_RESPONSES = (*PLACEHOLDERS, r"^\s*(?:" + NOTHING + r"|n/a)\s*\.?\s*$")
+IN_RESPONSES = (*PLACEHOLDERS, r"\b(?-i:TODO|FIXME):", r"^\s*(?:" + NOTHING + r"|n/a)\s*\.?\s*$")
 BLANKS = (
     r"\[(?:(?:your|my|the|our|his|her|recipient['’]?s?|sender['’]?s?|client['’]?s?|customer['’]?s?|company|"
     r"employer['’]?s?|hiring|manager['’]?s?|first|last|"
@@ -74,7 +78,9 @@ def placeholders(batch: pa.RecordBatch) -> pa.RecordBatch:
     role = roles(batch)
     texts = pc.replace_substring_regex(messages(batch)[0], _CODE, " ")
     asks, answers = role == USER, role == ASSISTANT
-    found = np.where(asks, _count(texts, IN_PROMPTS), _count(texts, IN_RESPONSES))
+    found = np.where(asks, _count(texts, IN_PROMPTS), _count(texts, IN_RESPONSES)) + _count(
+        messages(batch)[0], (NO_INPUT,)
+    )
     blanks = _count(texts, (BLANKS,))
     asked = total(batch, (asks & (visible(batch) > 0)).astype(np.int64)) > 0
     answered = total(batch, answers.astype(np.int64)) > 0

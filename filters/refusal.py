@@ -39,17 +39,17 @@ _CANNOT = (
     r"do not feel comfortable|don['’]t feel comfortable|must decline|have to decline|must refuse)"
 )
 REFUSALS = (
-    r"(?:sorry|apologi[sz]e|apologies|unfortunately|regret|afraid)\b[^.!?\n]{0,80}?\bI ?" + _CANNOT + r"\b",
+    r"(?:sorry|apologi[sz]e|apologies|unfortunately|regret|afraid)\b[^.!?\n]*?\bI ?" + _CANNOT + r"\b",
     r"(?:^|[.!?\n]\s*)(?:however,? |but )?I ?" + _CANNOT + r"\s+(?:\w+ ly )?" + _DO + r"\b",
     r"\b(?:as|being) (?:an? )?(?:AI|artificial intelligence|language model|assistant|"
-    r"chatbot)\b[^.!?\n]{0,60}?\bI ?" + _CANNOT + r"\b",
+    r"chatbot)\b[^.!?\n]*?\bI ?" + _CANNOT + r"\b",
     r"\b(?:this|the|your|that|such a) (?:question|task|request|instruction|prompt|command|statement|sentence|problem|query)"
     r"(?: \w+){0,3} (?:can ?not|can['’]t|could not|couldn['’]t|is not possible to|is impossible to) "
     r"(?:be )?(?:answer|complet|fulfil|perform|determin|process|execut|solv|don|understood|carried)",
-    r"\b(?:sorry|apologi[sz]e|unfortunately)\b[^.!?\n]{0,60}?\b(?:it|this|that) (?:is|was|['’]s) (?:not possible|impossible)\b",
-    r"(?:^|[.!?\n]\s*)(?:it (?:is|['’]s) (?:not possible|impossible) to (?:answer|determine|complete|say|provide|tell|"
-    r"generate)|"
-    r"(?:there is |there['’]s )?(?:not|in)(?: enough|sufficient) (?:information|data|context)\b)",
+    r"\b(?:sorry|apologi[sz]e|unfortunately)\b[^.!?\n]*?\b(?:it|this|that) (?:is|was|['’]s) (?:not possible|impossible)\b",
+    # Alone, "It is not possible to tell" is the right label of an inference task.
+    r"(?:^|[.!?\n]\s*)it (?:is|['’]s) (?:not possible|impossible) to (?:answer|determine|complete|say|provide|tell|"
+    r"generate)\b[^\n]{15}",
     r"\bI (?:do not|don['’]t) have (?:access to|enough (?:information|context|data)|the (?:ability|capability|"
     r"capacity) to|sufficient)\b",
     r"\bI (?:need|would need|require) more (?:information|context|details)\b",
@@ -60,16 +60,16 @@ REFUSALS = (
     r"(?: \w+)? ?(?:model|GPT|AI|assistant|capabilities|programming|abilities)\b",
     r"\b(?:GPT|language|AI)[- ]?(?:\d )?models? (?:can ?not|is (?:not able|unable|not capable|incapable))\b",
     # German, French, Spanish, Portuguese
-    r"\b(?:tut mir leid|entschuldigung|bedaure)\b[^.!?\n]{0,60}?\b(?:kann|darf) (?:ich|das|dir|ihnen|"
-    r"diese)\b[^.!?\n]{0,60}?\bnicht\b",
-    r"\b(?:désolée?|m['’]excuse|regrette)[^.!?\n]{0,60}?\bje (?:ne peux|ne puis|ne suis)\b",
-    r"\b(?:lo siento|disculpa|lamento)\b[^.!?\n]{0,60}?\bno (?:puedo|soy capaz|me es posible)\b",
-    r"\b(?:desculpe|sinto muito|lamento)\b[^.!?\n]{0,60}?não (?:posso|consigo)\b",
+    r"\b(?:tut mir leid|entschuldigung|bedaure)\b[^.!?\n]*?\b(?:kann|darf) (?:ich|das|dir|ihnen|"
+    r"diese)\b[^.!?\n]*?\bnicht\b",
+    r"\b(?:désolée?|m['’]excuse|regrette)[^.!?\n]*?\bje (?:ne peux|ne puis|ne suis)\b",
+    r"\b(?:lo siento|disculpa|lamento)\b[^.!?\n]*?\bno (?:puedo|soy capaz|me es posible)\b",
+    r"\b(?:desculpe|sinto muito|lamento)\b[^.!?\n]*?não (?:posso|consigo)\b",
     # Russian, Chinese, Japanese
-    r"(?:извините|сожалению|простите)[^.!?\n]{0,60}?\P{L}не (?:могу|в состоянии|смогу)",
-    r"(?:抱歉|对不起|對不起)[^。!?!?\n]{0,20}(?:无法|不能|無法)|(?:我|本模型)(?:无法|不能|無法)(?:回答|提供|满足|完成|"
+    r"(?:извините|сожалению|простите)[^.!?\n]*?\P{L}не (?:могу|в состоянии|смогу)",
+    r"(?:抱歉|对不起|對不起)[^。!?!?\n]*?(?:无法|不能|無法)|(?:我|本模型)(?:无法|不能|無法)(?:回答|提供|满足|完成|"
     r"帮助|协助)",
-    r"(?:申し訳|すみません|ごめんなさい)[^。\n]{0,40}(?:できません|いたしかねます|お答え)",
+    r"(?:申し訳|すみません|ごめんなさい)[^。\n]*?(?:できません|いたしかねます|お答え)",
 )  # fmt: skip
 SELF_MENTIONS = (
     r"\b(?:as|being|i am|i['’]m|i['’]m just|i am just|i am only|i['’]m only)(?: still)? an? "
@@ -101,7 +101,7 @@ CHATTER = (
     r"\b(?:i hope (?:this|that|it) (?:helps|is helpful|answers)|hope (?:this|that) helps|let me know if (?:you|there|"
     r"this|i)|feel free to (?:ask|reach|let)|"
     r"(?:is there )?anything else (?:i can|you)|if you have any (?:other|further|more|"
-    r"additional)? ?questions)\b[^\n]{0,160}\s*$",
+    r"additional)? ?questions)\b[^\n]*$",
 )  # fmt: skip
 _OPENING = 300
 

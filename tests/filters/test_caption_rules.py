@@ -60,6 +60,11 @@ def test_captions_are_not_boilerplate(text):
     assert captions(text)["boilerplate"][0].as_py() == 0
 
 
+def test_a_long_description_may_quote_an_offer():
+    sign = "A red sign above the door says 25% off in large letters. "
+    assert captions(sign, sign * 6)["boilerplate"].to_pylist() == [1, 0]
+
+
 def test_markup_is_counted_apart():
     out = captions("Fish &amp; chips", "<b>Bold</b> boat", "a < b")
     assert out["markup"].to_pylist() == [1, 1, 0]

@@ -16,14 +16,14 @@ def score(prompt, response, task="text"):
     "text",
     ["<noinput>", "Who is it?\n\n<no input>.", "Who?\n\nNo input", "Who?\n\nnoinput", "Who?\n\nNo input required.", "Who?\n\nN/A", "Name [insert name here]",
      "<insert text>", "(Insert article)", "sign Your Name Here", "<Picture Attached>", "[image here]", "Hello {{ name }}", "Hello ${user}", "Hello %(who)s", "Hello {first_name}",
-     "Hi {name}", "call xxx", "call XXX-XXXX", "Lorem ipsum dolor", "blah blah blah", "TODO: write", "[TBD]"],
+     "Hi {name}", "call xxx", "call XXX-XXXX", "Lorem ipsum dolor", "blah blah blah", "<noinput", "<noinputs>", r"\<noinput\>", "`<noinput>`", "[TBD]"],
 )  # fmt: skip
 def test_prompts(text):
     assert score(text, "Fine.") == (1, 0, 0)
 
 
 @pytest.mark.parametrize(
-    "text", ["<nooutput>", "N/A", "No output", "<noinput>", "search('{input}')", "[Insert output here]"]
+    "text", ["<nooutput>", "N/A", "No output", "TODO: write", "<noinput>", "search('{input}')", "[Insert output here]"]
 )
 def test_responses(text):
     assert score("Do it.", text) == (0, 1, 0)
@@ -32,7 +32,7 @@ def test_responses(text):
 @pytest.mark.parametrize(
     "text",
     ["There was no input from the board.", "Super Bowl XXX", "{1, 2, 3}", "f(x) = {x}", "[1, 2]", "the function returns none", "We todo nothing", "[Exit, pursued by a bear]",
-     "(Enter your PIN at the machine)", "<div>", "None of them.", "The N/A column", "insert a coin"],
+     "(Enter your PIN at the machine)", "<div>", "<type>Text</type>", "None of them.", "The N/A column", "token: ${{ secrets.TOKEN }}", "said {{ . }} then", "insert a coin"],
 )  # fmt: skip
 def test_not_placeholders(text):
     assert score("x", text) == (0, 0, 0)

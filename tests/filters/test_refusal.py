@@ -12,7 +12,7 @@ f = load("refusal")
     "text",
     ["I'm sorry, but I cannot assist with that request.", "I’m sorry, but I can’t help with that.", "As an AI language model, I am not able to browse.",
      "Unfortunately, I am unable to view images.", "I cannot provide medical advice.", "I don't have access to real-time data.",
-     "This task cannot be completed by the model.", "It is not possible to answer this question.", "That goes against my programming.",
+     "This task cannot be completed by the model.", "It is not possible to answer this question with so few facts.", "That goes against my programming.",
      "Sorry, this type of task is beyond the capability of the model.", "Es tut mir leid, aber das kann ich leider nicht beantworten.",
      "Je suis désolé, mais je ne peux pas répondre.", "Lo siento, pero no puedo ayudarte.", "Desculpe, mas não posso ajudar.",
      "К сожалению, я не могу ответить.", "很抱歉,我无法回答这个问题。", "申し訳ありませんが、お答えできません。"],
@@ -25,7 +25,7 @@ def test_refusals(text):
     "text",
     ["I couldn't make it to the meeting.", "The sky was dark; I couldn't help but look up.", "Dear Ms Lee, I am sorry for the delay of your order.",
      "You cannot divide by zero.", "Plants cannot move, but they can grow.", "I can't wait to see you!", "The model cannot see rare classes in training.",
-     "Sorry to hear that! Try resetting the router.", "Paris.", "He said he would not answer the question."],
+     "Sorry to hear that! Try resetting the router.", "Paris.", "it is not possible to tell", "not enough information", "He said he would not answer the question."],
 )  # fmt: skip
 def test_not_refusals(text):
     out = f.score(answers(text))
