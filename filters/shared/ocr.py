@@ -42,7 +42,7 @@ def engine(models: str = MODELS, threads: int = 1) -> Callable[[Pixels], Lines]:
     if importlib.util.find_spec("rapidocr") is None or importlib.util.find_spec("onnxruntime") is None:
         msg = "reading pictures needs RapidOCR: pip install 'cuvee[ocr]'"
         raise UserError(msg)
-    import rapidocr
+    import rapidocr  # type: ignore[import-not-found,unused-ignore]
 
     folder = Path(str(rapidocr.__file__)).parent / "models"
     family, _, size = models.rpartition("_")
