@@ -1,6 +1,6 @@
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filters.shared.signatures import distinct, of_strings, pack, pack_one, unpack
@@ -8,6 +8,7 @@ from filters.shared.signatures import distinct, of_strings, pack, pack_one, unpa
 numbers = st.integers(0, 2**64 - 1)
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(st.tuples(st.booleans(), st.lists(numbers, max_size=4)), max_size=8))
 def test_what_is_packed_can_be_unpacked(rows):
     flat = np.array([n for _, run in rows for n in run], np.uint64)
