@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from filters.shared.text import Array, buffers, cached, is_task, kernel, messages, starts
 
 _PHRASE = r"(?is).*\banswer\b[\s*]*(?:is|:|=)[\s*:]*([^\n]+)"
-_HASHES = r"(?s).*####\s*([^\n]+)"
-_BOXED = tuple(np.frombuffer(w, np.uint8) for w in (rb"\boxed", rb"\fbox"))
+_HASHES = r"(?s).*####[ \t]*([^\n]+)"
+_BOXED = (np.frombuffer(rb"\boxed", np.uint8), np.frombuffer(rb"\fbox", np.uint8))
 
 # Applied in this order, to text in lower case.
 _FORM = (

@@ -42,8 +42,7 @@ class Boxes:
     @property
     def whole(self) -> Array:
         """Which have a quad of eight finite numbers."""
-        found: Array = ~np.isnan(self.quads).any(axis=1)
-        return found
+        return np.asarray(np.isfinite(self.quads).all(axis=1))
 
     @property
     def bounds(self) -> tuple[Array, Array, Array, Array]:

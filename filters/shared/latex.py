@@ -88,7 +88,7 @@ _FAR = 4096  # bytes that the search for the end of an argument looks ahead
 @kernel
 def _in(keys: Array, h: np.uint64) -> bool:
     at = np.searchsorted(keys, h)
-    return at < len(keys) and keys[at] == h
+    return bool(at < len(keys) and keys[at] == h)
 
 
 @kernel
@@ -204,7 +204,7 @@ def _is_money(data: Array, begin: int, close: int) -> bool:
         # \ ^ _ = + * < > { }
         if b == 92 or b == 94 or b == 95 or b == 61 or b == 43 or b == 42 or b == 60 or b == 62 or b == 123 or b == 125:
             return False
-    return data[close - 1] == 32
+    return bool(data[close - 1] == 32)
 
 
 @kernel
@@ -309,7 +309,7 @@ def _scan(
                             close = _LEFT
                     else:
                         at = np.searchsorted(commands, h)
-                        kind = kinds[at] if at < len(commands) and commands[at] == h else 0
+                        kind = int(kinds[at]) if at < len(commands) and commands[at] == h else 0
                         if kind & (ONE | TWO) and math and not _has_arguments(data, after, end, kind, words):
                             fault = True
                         if kind & TEXT:
@@ -380,10 +380,10 @@ def _scan(
                 if k < 0:
                     fault = True
                 else:
-                    at = _spaces(data, i + 1, end)
-                    if data[at] == 123:
+                    group = _spaces(data, i + 1, end)
+                    if data[group] == 123:
                         begin, flag = _BRACE, _IS_SCRIPT
-                        after = at + 1
+                        after = group + 1
                     else:
                         after = k
             elif math and b == 39:
