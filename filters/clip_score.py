@@ -30,13 +30,12 @@ from catalog.errors import UserError
 from filters.base import scorer
 from filters.shared import clip
 from filters.shared.captions import turns
-from filters.shared.embed import Embedded, embed
+from filters.shared.embed import OVER, Embedded, embed
 from filters.shared.embed import over as fold
 from filters.shared.images import Images
 from filters.shared.text import column, has_image, table
 
 TEXTS = ("assistant", "all")
-OVER = ("mean", "max", "min")
 
 
 @scorer(

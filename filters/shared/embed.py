@@ -14,6 +14,8 @@ from filters.shared.text import cached
 
 Array = npt.NDArray[Any]
 
+OVER = ("mean", "max", "min")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Embedded:
