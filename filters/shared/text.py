@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numba
+import numba.extending
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -37,6 +38,31 @@ def kernel(fn: F) -> F:
         return numba.njit(cache=True, nogil=True, error_model="numpy")(fn)  # type: ignore[no-any-return]
     except RuntimeError:  # no folder to cache in
         return numba.njit(nogil=True, error_model="numpy")(fn)  # type: ignore[no-any-return]
+
+
+def inlined(fn: F) -> F:
+    """Compile a small helper into the kernels that call it: a call that hands over arrays costs more than such a helper does."""
+    try:
+        return numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(fn)  # type: ignore[no-any-return]
+    except RuntimeError:
+        return numba.njit(nogil=True, error_model="numpy", forceinline=True)(fn)  # type: ignore[no-any-return]
+
+
+@numba.extending.intrinsic  # type: ignore[untyped-decorator]
+def borrowed(typing_context: Any, array: Any) -> Any:
+    """Return the array without its reference count, for use inside one kernel while the original is alive.
+
+    numba counts references, with atomic instructions, wherever a kernel hands an array to a helper: in a loop over words that
+    is half of the time. The original must be a parameter of the kernel, or be used once more at its end.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, args[0])
+        view.meminfo = view.meminfo.type(None)
+        view.parent = view.parent.type(None)
+        return view._getvalue()
+
+    return array(array), code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +228,7 @@ def classes() -> Array:
     return table
 
 
-@kernel
+@inlined
 def decode(data: Array, i: int, end: int) -> tuple[int, int]:
     """Return the code point at byte `i` and how many bytes it takes; broken UTF-8 gives (0xFFFD, 1)."""
     b = int(data[i])
@@ -218,7 +244,7 @@ def decode(data: Array, i: int, end: int) -> tuple[int, int]:
     return 0xFFFD, 1
 
 
-@kernel
+@inlined
 def class_of(table: Array, cp: int) -> int:
     """Return the class bits of a code point."""
     if cp < 0x20000:
@@ -226,7 +252,7 @@ def class_of(table: Array, cp: int) -> int:
     return 9 if cp < 0x40000 else 0
 
 
-@kernel
+@inlined
 def mix(h: np.uint64) -> np.uint64:
     """Return `h` with its bits spread (the finaliser of splitmix64)."""
     h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -234,7 +260,7 @@ def mix(h: np.uint64) -> np.uint64:
     return h ^ (h >> np.uint64(31))
 
 
-@kernel
+@inlined
 def extend(h: np.uint64, word: np.uint64) -> np.uint64:
     """Return the hash of a run of words with one more word at its end; begin with 0."""
     return mix(h * np.uint64(0x9E3779B97F4A7C15) + word + np.uint64(1))
@@ -313,9 +339,9 @@ def message_tokens(batch: pa.RecordBatch) -> Tokens:
 # -- from numbers to scores --------------------------------------------------------------------------------------------
 
 
-def column(values: Array, applies: Array, kind: pa.DataType, digits: int = 6) -> pa.Array:
-    """Return `values` as a score column, null where `applies` is false; floats are rounded to `digits` places."""
-    if pa.types.is_floating(kind):
+def column(values: Array, applies: Array, kind: pa.DataType, digits: int | None = 6) -> pa.Array:
+    """Return `values` as a score column, null where `applies` is false; floats are rounded to `digits` places (None: not)."""
+    if pa.types.is_floating(kind) and digits is not None:
         values = np.round(np.asarray(values, np.float64), digits) + 0.0  # + 0.0: no negative zero
     return pa.array(values, mask=~np.asarray(applies, bool)).cast(kind)
 
