@@ -504,7 +504,7 @@ def filters_show(
 
     \b
     cuvee filters show gopher_quality
-    cuvee filters show blur --source scenes --params side=512
+    cuvee filters show gopher_quality --source texts --params min_words=10
     cuvee filters show clip_score --source scenes --params model=ViT-B-32/openai --sample 500
     """
     from catalog.store import Store

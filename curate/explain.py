@@ -69,12 +69,15 @@ def readable(doc: str, width: int = 100) -> str:
         if not items and any(re.match(r"\S+\s{2,}\S|\s{4,}\S", line) for line in lines):
             out.append(block)
             continue
-        starts = sorted({0, *items, len(lines)})
-        for a, b in itertools.pairwise(starts):
+        parts = []
+        for a, b in itertools.pairwise(sorted({0, *items, len(lines)})):
             text = " ".join(" ".join(lines[a:b]).split())
-            out.append(textwrap.fill(text, width, subsequent_indent="  " if a in items else ""))
-        out.append("")
-    return "\n".join(out).strip()
+            indent = "  " if a in items else ""
+            parts.append(
+                textwrap.fill(text, width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
+            )
+        out.append("\n".join(parts))
+    return "\n\n".join(out).strip()
 
 
 def _plain(value: float | None) -> str:

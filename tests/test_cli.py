@@ -222,6 +222,69 @@ def test_a_run_says_what_it_lost(tmp_path: Path) -> None:
     assert "counts" in shown.stdout
 
 
+def test_filters_are_listed_and_explained(tmp_path: Path) -> None:
+    for args in (("filters",), ("filters", "ls")):
+        done = cuvee(*args)
+        assert done.returncode == 0, done.stderr
+        assert "gopher_repetition" in done.stdout
+        assert "mean_word_length 3..10" in done.stdout
+        both = json.loads(cuvee(*args, "--json").stdout)
+        assert {f["filter"] for f in both} >= {"blur", "dedup_exact"}
+        assert {"summary", "looks_at", "does", "scores", "parameters", "sources", "doc"} <= set(both[0])
+    done = cuvee("filters", "show", "gopher_quality")
+    assert "Rae et al. 2021" in done.stdout
+    assert "min_words" in done.stdout
+    for args, expected in (
+        (("filters", "show", "gopher_qualty"), "did you mean `gopher_quality`"),
+        (("filters", "shwo"), "no command `shwo`"),
+        (("filters", "show", "blur", "--params", "x"), "expected `<parameter>=<value>`"),
+    ):
+        done = cuvee(*args)
+        assert done.returncode == 2
+        assert expected in done.stderr
+        assert done.stdout == ""
+    done = cuvee("filters", "show", "blur", "--source", "a", "--store", tmp_path)
+    assert done.returncode == 1
+    assert "no source named `a`" in done.stderr
+
+
+def test_a_recipe_is_drafted_and_shipped_ones_are_found_by_name(tmp_path: Path) -> None:
+    lines = (json.dumps({"text": " ".join(["some words"] * n)}) for n in range(1, 61))
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    first = tmp_path / "first.yaml"
+    first.write_text("name: first\nsources: [{name: a, format: text, path: a.jsonl, task: text}]\n")
+    store = tmp_path / "store"
+    assert cuvee("ingest", first, "--store", store, "--workers", "1").returncode == 0
+    mine = tmp_path / "mine.yaml"
+    done = cuvee("recipe", "init", "a", "--filters", "gopher_quality,dedup_exact", "--out", mine, "--store", store)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert f"next: cuvee run {mine} --store {store}" in done.stderr
+    out = cuvee("run", mine, "--store", store, "--workers", "1", "--json")
+    assert out.returncode == 0, out.stderr
+    assert json.loads(out.stdout)["dataset"].startswith("mine@")
+    again = cuvee("recipe", "init", "a", "--out", mine, "--store", store)
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
+    listed = json.loads(cuvee("recipe", "ls", "--json").stdout)
+    assert "demo" in {r["recipe"] for r in listed}
+    assert cuvee("recipe", "show", "demo").stdout.startswith("#")
+    for args in (("recipe", "show", "dmeo"), ("run", "dmeo"), ("plan", "dmeo"), ("ingest", "dmeo")):
+        done = cuvee(*args)
+        assert done.returncode == 2
+        assert "did you mean `demo`?" in done.stderr
+    # Its paths start at the folder in which it is called.
+    assert f"no such file or folder: `{tmp_path}/scenes" in cuvee("plan", "demo", "--store", store, cwd=tmp_path).stderr
+
+
+def test_a_plan_refuses_a_mixture_that_a_run_could_not_lock(tmp_path: Path) -> None:
+    recipe = corpus(tmp_path, samples=10)
+    recipe.write_text(recipe.read_text() + "mixture: {name: m, sources: [{ref: x}], budgte: {samples: 5}}\n")
+    done = cuvee("plan", recipe, "--store", tmp_path / "store")
+    assert done.returncode == 2
+    assert "did you mean `budget`?" in done.stderr
+
+
 def test_a_key_given_twice_tabs_and_a_store_that_is_not_there(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("name: x\nname: y\nsources: []\n")
