@@ -21,6 +21,7 @@ by a model that was fitted on questions with answers. NaN where an image cannot 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -95,7 +96,8 @@ def _margin(
 ) -> npt.NDArray[np.float64]:
     """Return each row's margin, NaN where it has no score; row by row, for a product of matrices would add as it likes."""
     bank_images, bank_texts = (v.astype(np.float64) for v in (bank.images, bank.texts))
-    how = {"mean": np.mean, "max": np.max, "min": np.min}[over]
+    choices: dict[str, Any] = {"mean": np.mean, "max": np.max, "min": np.min}
+    how = choices[over]
     out = np.full(len(score), np.nan)
     firsts, counts = np.unique(found.row, return_index=True, return_counts=True)[1:]
     for first, count in zip(firsts, counts, strict=True):

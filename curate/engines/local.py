@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from catalog.errors import UserError
-from curate.engines.base import Engine
+from curate.engines.base import Engine, on_gpus
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,8 +43,6 @@ ONE_THREAD = dict.fromkeys(
     "1",
 )
 """The environment of every worker of every engine; it has to stand before numpy, torch and polars are imported."""
-
-WORKERS_PER_GPU = 2  # one decodes while the other computes; more of them only fill the GPU's memory with models
 
 _PATIENCE = 1.0  # seconds that an idle worker has to leave by itself
 
@@ -79,13 +77,13 @@ class Local:
         self._pool: list[_Worker] = []
         self._turn = 0  # which `map` the workers serve now
 
-    def map(self, task: Callable[[T], R], items: Sequence[T], *, gpu: bool = False) -> Iterator[R]:
+    def map(self, task: Callable[[T], R], items: Sequence[T], *, gpu: bool | float = False) -> Iterator[R]:
         """Yield `task(item)` for every item, in the order in which they finish; items start in the order given."""
         self._turn += 1
         turn = self._turn
         work = pickle.dumps(task, protocol=pickle.HIGHEST_PROTOCOL)
         todo = deque(items)
-        at_once = min(self.workers, gpus() * WORKERS_PER_GPU) if gpu and gpus() else self.workers
+        at_once, _ = on_gpus(self.workers, gpus(), gpu)
         try:
             open_tasks = 0
             while todo or open_tasks:

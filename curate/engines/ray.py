@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from catalog.errors import UserError
-from curate.engines.base import Engine
+from curate.engines.base import Engine, on_gpus
 from curate.engines.local import ONE_THREAD, cpus, pack_error
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class Ray:
         self._folder: Path | None = None  # of a Ray of our own
         self._connected = False
 
-    def map(self, task: Callable[[T], R], items: Sequence[T], *, gpu: bool = False) -> Iterator[R]:
+    def map(self, task: Callable[[T], R], items: Sequence[T], *, gpu: bool | float = False) -> Iterator[R]:
         """Yield `task(item)` for every item, in the order in which Ray Data hands them out."""
         if not items:
             return
@@ -60,10 +60,8 @@ class Ray:
             import ray
             from ray.data import ActorPoolStrategy
 
-            actors = self.workers
-            devices = int(ray.cluster_resources().get("GPU", 0)) if gpu else 0
-            if devices:
-                actors = min(actors, devices)
+            devices = int(ray.cluster_resources().get("GPU", 0))
+            actors, share = on_gpus(self.workers, devices, gpu)
             actors = min(actors, len(items))
             rows = [{"item": pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL)} for item in items]
             # A block is what one actor takes at a time: one item, until there are so many that blocks would cost more.
@@ -77,7 +75,7 @@ class Ray:
                     batch_format="pyarrow",
                     compute=ActorPoolStrategy(min_size=1, max_size=actors),
                     num_cpus=1,
-                    num_gpus=1 if devices else None,
+                    num_gpus=share or None,
                     ray_remote_args_fn=_retries,
                     udf_modifying_row_count=False,
                 )

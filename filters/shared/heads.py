@@ -12,6 +12,7 @@ nothing when a head is used. The arithmetic is float64 and row by row.
 """
 
 import functools
+import importlib
 import itertools
 import re
 from collections.abc import Mapping
@@ -102,7 +103,7 @@ def _torch(path: Path) -> dict[str, Array]:
 
 def _keras(path: Path) -> dict[str, Array]:
     try:
-        import h5py
+        h5py: Any = importlib.import_module("h5py")
     except ImportError:
         msg = f"reading `{path}` needs h5py, which is not installed"
         raise UserError(msg, hint="pip install h5py, or convert the head to .safetensors") from None

@@ -12,7 +12,7 @@ import pytest
 
 from catalog.errors import UserError
 from curate.engines import choose as chooser
-from curate.engines.base import Engine
+from curate.engines.base import Engine, on_gpus
 from curate.engines.choose import choose, names
 from tests.curate.engines import tasks
 
@@ -94,6 +94,49 @@ def test_close_twice_and_go_on() -> None:
 def test_closing_an_engine_that_never_ran() -> None:
     for name in names():
         choose(name, workers=1, address=None).close()
+
+
+@pytest.mark.parametrize(
+    ("workers", "devices", "gpu", "want"),
+    [
+        (8, 0, True, (8, 0.0)),
+        (8, 2, False, (8, 0.0)),
+        (8, 1, True, (4, 0.25)),
+        (2, 1, True, (2, 0.25)),
+        (16, 2, 0.25, (8, 0.25)),
+        (16, 2, 1, (2, 1.0)),
+        (16, 1, 0.3, (3, 0.3)),
+        (16, 1, 0.1, (10, 0.1)),
+    ],
+)
+def test_workers_share_gpus(workers: int, devices: int, gpu: float, want: tuple[int, float]) -> None:
+    assert on_gpus(workers, devices, gpu) == want
+
+
+def test_a_share_of_a_gpu_is_a_share() -> None:
+    for wrong in (-0.5, 2, 1.5):
+        with pytest.raises(UserError, match="share of a GPU"):
+            on_gpus(4, 1, wrong)
+
+
+def test_local_runs_as_many_at_once_as_share_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("curate.engines.local.gpus", lambda: 1)
+    engine = choose("local", workers=3, address=None)
+    assert len(set(engine.map(tasks.pid, range(12), gpu=1.0))) == 1
+    assert len(set(engine.map(tasks.pid, range(200), gpu=0.5))) == 2
+    engine.close()
+
+
+def test_ray_actors_take_shares_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray believes in one GPU; two halves fit on it, and four items get done."""
+    ray = pytest.importorskip("ray")
+    start = ray.init
+    monkeypatch.setattr(ray, "init", lambda **how: start(**how, num_gpus=1))
+    engine = choose("ray", workers=2, address=None)
+    try:
+        assert sorted(engine.map(tasks.square, [1, 2, 3, 4], gpu=0.5)) == [1, 4, 9, 16]
+    finally:
+        engine.close()
 
 
 # -- local -----------------------------------------------------------------------------------------------------------
