@@ -20,7 +20,7 @@ from catalog.errors import UserError
 from catalog.histogram import brief, draw, histogram
 from catalog.judge import plain
 from catalog.store import SourceVersion, Store
-from curate import explain
+from curate import explain, uses
 from curate.ingest import MAX_PIXELS
 from curate.sources.base import parameters
 from filters import base
@@ -86,7 +86,9 @@ def draft(
                 left_out[flt.name] = _why_not(measured, flt)
     for flt in [f for f in loaded if f.build is not None]:
         suite = [s.name for s in against if not flt.needs_images or s.media.get("image")]
-        if suite:
+        if not uses.decontaminates(flt):
+            left_out[flt.name] = "a target set: a stage names one in `against`"
+        elif suite:
             parts += [f"  - {flt.name}   # against {', '.join(suite)}"]
         else:
             left_out[flt.name] = f"no source has role `eval`{' and images' if flt.needs_images else ''}"

@@ -135,7 +135,8 @@ def bind(name: str, params: Mapping[str, Any]) -> base.Filter:
 def ready(flt: base.Filter) -> None:
     """Raise `UserError` where a filter cannot score because a model or an index is not named."""
     if flt.build is not None and flt.params.get("index") is None:
-        msg = f"filter `{flt.name}` needs an index of evaluation sets"
+        what = "evaluation sets" if uses.decontaminates(flt) else "a target set"
+        msg = f"filter `{flt.name}` needs an index of {what}"
         raise UserError(
             msg, hint="a run of a recipe makes it under `STORE/indexes`; `--params index=FILE` names it", usage=True
         )

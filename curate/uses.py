@@ -97,7 +97,18 @@ def looks_at(flt: base.Filter) -> list[str]:
     return sorted(found, key=lambda f: (order.index(f) if f in order else len(order), f))
 
 
+def decontaminates(flt: base.Filter) -> bool:
+    """Tell whether a filter looks for evaluation items: it names the one that it found."""
+    return flt.build is not None and "match" in flt.scores
+
+
 def does(flt: base.Filter) -> list[str]:
-    """Return what a filter does besides scoring one sample: runs a model, pools, deduplicates, decontaminates."""
-    facts = {"model": flt.needs_model, "pools": flt.pool, "deduplicates": flt.cluster, "decontaminates": flt.build}
+    """Return what a filter does besides scoring one sample: runs a model, pools, deduplicates, decontaminates, indexes."""
+    facts = {
+        "model": flt.needs_model,
+        "pools": flt.pool,
+        "deduplicates": flt.cluster,
+        "decontaminates": decontaminates(flt),
+        "indexes": flt.build is not None and not decontaminates(flt),  # a target set, to be like
+    }
     return [name for name, yes in facts.items() if yes]

@@ -17,6 +17,7 @@ from filters import base
         ("dedup_exact", ["digest"], ["deduplicates"]),
         ("dedup_minhash", ["text", "media"], ["deduplicates"]),
         ("decontaminate_text", ["text", "media"], ["decontaminates"]),
+        ("image_target", ["images"], ["model", "pools", "indexes"]),
     ],
 )
 def test_what_a_filter_looks_at_is_read_off_its_code(name: str, looks_at: list[str], does: list[str]) -> None:
