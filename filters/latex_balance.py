@@ -5,7 +5,7 @@ more (`\frac`), `\(`, `\[`, `$$`, or two dollar signs with `^`, `_` or `\` betwe
 
 - `unmatched` (count): delimiters without their counterpart: `$`, `$$`, `\(` `\)`, `\[` `\]`, `{` `}`, `\begin{x}` `\end{x}`
   (the name counts), `\left` `\right`; they must be nested (`{ \( } \)` has two that are not). A backslash takes a sign's
-  meaning away (`\$`, `\{`). A single `$` that opens nothing and stands before a digit is money. Bound: at most 0.
+  meaning away (`\$`, `\{`). A single `$` that opens nothing and stands before an amount is money. Bound: at most 0.
 
 Source of the bound: no published number; unmatched delimiters do not compile. The rule is the pairing of delimiters in the
 LaTeX2e reference manual, https://latexref.xyz (Math formulas; Math braces; Environments). Left out: whether commands exist;

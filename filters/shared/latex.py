@@ -12,8 +12,8 @@ without any such is one formula as a whole. It is broken if something in it is u
 - `\left` or `\right` without a delimiter (`\left{`);
 - an empty line in an inline formula.
 
-`\text{..}` and its like hold text, in which `$` may begin a formula of its own. A single `$` before a digit is money unless it
-is closed and what lies between has a sign of mathematics in it or ends without a space.
+`\text{..}` and its like hold text, in which `$` may begin a formula of its own. A single `$` before an amount (`$5`, `$1.2M`;
+not `$2x`) is money unless it is closed and what lies between has a sign of mathematics in it or ends without a space.
 """
 
 from collections.abc import Iterable
@@ -192,8 +192,28 @@ def _delimiter(data: Array, i: int, end: int, delimiters: Array) -> int:
 
 
 @kernel
+def _is_amount(data: Array, i: int, end: int) -> bool:
+    """Return whether a number that ends like a sum of money is at byte `i`: `5`, `.50`, `1,200.` or `3M`, not `2x`."""
+    if i < end and data[i] == 46:
+        i += 1
+    if i >= end or not 48 <= data[i] <= 57:
+        return False
+    while i < end and (48 <= data[i] <= 57 or data[i] == 44 or data[i] == 46):
+        i += 1
+    if i < end and data[i] | 32 in (107, 109, 98):  # thousands, millions, billions
+        i += 1
+    if i >= end:
+        return True
+    b = data[i]
+    # \ ^ _ = + * < > { } ( [ and letters
+    math = b == 92 or b == 94 or b == 95 or b == 61 or b == 43 or b == 42 or b == 60 or b == 62 or b == 123 or b == 125
+    return not (math or b == 40 or b == 91 or 65 <= b <= 90 or 97 <= b <= 122)
+
+
+@kernel
 def _is_money(data: Array, begin: int, close: int) -> bool:
     """Return whether the `$` before byte `begin` is money although another `$` stands at byte `close`."""
+    word = False
     k = begin
     while k < close:
         b = data[k]
@@ -204,7 +224,8 @@ def _is_money(data: Array, begin: int, close: int) -> bool:
         # \ ^ _ = + * < > { }
         if b == 92 or b == 94 or b == 95 or b == 61 or b == 43 or b == 42 or b == 60 or b == 62 or b == 123 or b == 125:
             return False
-    return bool(data[close - 1] == 32)
+        word |= 65 <= b <= 90 or 97 <= b <= 122
+    return bool(word and data[close - 1] == 32)
 
 
 @kernel
@@ -348,7 +369,7 @@ def _scan(
                     close = _DISPLAY
                 else:
                     begin, flag = _DOLLAR, _IS_MATH
-                    if i + 1 < end and (48 <= data[i + 1] <= 57 or data[i + 1] == 46):
+                    if _is_amount(data, i + 1, end):
                         flag |= _IS_MONEY
             elif b == 10 and math:
                 # An empty line ends a paragraph, and no inline formula reaches across it; displays do, in Markdown.

@@ -49,13 +49,23 @@ def test_what_is_not_nested_is_unmatched(text, count):
 
 @pytest.mark.parametrize(
     "text",
-    [r"It is $5, so $x_1 = 5$.", r"$3 and $4 make \$7, and $x_1$", r"$5, and \(x_1\)", r"$x$$y_1$", r"$\text{if $x_1 > 0$}$", r"\\[2pt] $x_1$",
+    [r"It is $5, so $x_1 = 5$.", r"$3 and $4 make \$7, and $x_1$", r"$5, and \(x_1\)", r"$13 : 2 : 17, $ and $\frac12$", r"$1.2M and $x_1$", r"$3k, $4.50 or $.75: \(x_1\)", r"$x$$y_1$", r"$\text{if $x_1 > 0$}$", r"\\[2pt] $x_1$",
      r"$2 + 3 = 5 $ and $x_1$", "[asy] label(\"$x\"); [/asy] $x_1$", r"\begin{tabular}{c} $x_1$ & 2 \end{tabular}", r"$\left.\frac12\right|$"],
 )  # fmt: skip
 def test_also_balanced(text):
     assert unmatched(text) == 0
 
 
-@pytest.mark.parametrize("text", [r"It is $5, so $x = \alpha.", r"$\text{if $x_1 > 0}$", r"$x_1$ and y_1$"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"It is $5, so $x = \alpha.",
+        r"$\text{if $x_1 > 0}$",
+        r"$x_1$ and y_1$",
+        r"so $x_1$ and y$.",
+        r"$x_1$ and $2x + 3",
+        r"$x_1$ and $3^2 + 4",
+    ],
+)
 def test_a_dollar_too_few(text):
     assert unmatched(text) > 0
