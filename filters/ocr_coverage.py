@@ -5,11 +5,12 @@ Applies to tasks `ocr` and `document`; the first two scores need a box with a wo
 
 - `target_found` (0..1): share of the target's words that the boxes hold. Bound: at least 0.5.
 - `boxes_found` (0..1): share of the boxes' words that the target holds. No bound: a target may ask for one field only.
-- `duplicate_boxes` (0..1): share of boxes with words whose text an earlier box of the sample had. Bound: at most 0.30.
+- `duplicate_boxes` (0..1): share of boxes with words whose text an earlier box of the sample had. Bound: at most 0.60.
 
-Source of the bounds: 0.30 is the share of duplicate lines in Rae et al. 2021, arXiv 2112.11446, table A1, taken over from
-lines of a page to boxes. For 0.5 there is no published number: it is ours, low enough for targets in another layout and
-for OCR that misses letters. Left out: positions and reading order.
+Source of the bounds: there are no published numbers; both are ours. 0.5 is low enough for targets in another layout and for
+OCR that misses letters. Receipts repeat prices: of 79 of SROIE's (ICDAR 2019, arXiv 2103.10213) two have more than 0.30, the
+share of duplicate lines of Rae et al. 2021 (arXiv 2112.11446, table A1), and none more than 0.514 (docs/results/ocr_math.md).
+Left out: positions (`line_noise` finds boxes detected twice) and reading order (`reading_order`).
 """
 
 import numpy as np
@@ -58,7 +59,7 @@ def _repeated(words: Array, word_first: Array, box_first: Array) -> tuple[Array,
 @scorer(
     version=1,
     scores={"target_found": pa.float64(), "boxes_found": pa.float64(), "duplicate_boxes": pa.float64()},
-    bounds={"target_found": (0.5, None), "duplicate_boxes": (None, 0.30)},
+    bounds={"target_found": (0.5, None), "duplicate_boxes": (None, 0.60)},
 )
 def ocr_coverage(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Score the boxes of `batch` against its assistant texts."""
