@@ -156,8 +156,12 @@ def _v4(m: "re.Match[bytes]", *, local: bool) -> tuple[int, int] | None:
     parts = m[0].split(b".")
     if any(int(p) > 255 or (len(p) > 1 and p[:1] == b"0") for p in parts) or _local_v4(m[0].decode()) != local:
         return None
-    if _VERSION.search(m.string[max(0, m.start() - 16) : m.start()]) or all(len(p) == 1 for p in parts):
+    before, after = m.string[max(0, m.start() - 16) : m.start()], m.string[m.end() : m.end() + 16]
+    if _VERSION.search(before) or all(len(p) == 1 for p in parts):
         return None  # 1.2.3.4 is a version or a heading far more often than a host
+    beside = [*re.findall(rb"([0-9.]+)[ ,]$", before), *re.findall(rb"^[ ,]?-?([0-9.]+)", after)]
+    if any(t.count(b".") not in (0, 3) for t in beside if t != b"."):
+        return None  # among decimals: the numbers of a drawn path run into each other (`.407 1.247.86.127 1.605`)
     return m.span()
 
 
@@ -192,9 +196,10 @@ def _email(m: "re.Match[bytes]") -> tuple[int, int] | None:
 
 def _phone(m: "re.Match[bytes]") -> tuple[int, int] | None:
     group = m.lastgroup or ""
-    raw, digits = m[group], _digits(m[group])
-    if raw.count(b"(") != raw.count(b")") or not 7 <= len(digits) <= 15 or len(set(digits)) < 3:
-        return None
+    for raw in re.split(rb" / | ?, ?| & ", m[group]):  # after a label there may be several: one hit
+        digits = _digits(raw)
+        if raw.count(b"(") != raw.count(b")") or not 7 <= len(digits) <= 15 or len(set(digits)) < 3:
+            return None
     if group == "nanp":
         if digits[-10] in "01" or digits[-7] in "01" or digits[-9:-7] == "11":
             return None
@@ -223,7 +228,10 @@ def _issued_key(m: "re.Match[bytes]") -> tuple[int, int] | None:
 
 def _assigned(m: "re.Match[bytes]") -> tuple[int, int] | None:
     value = m["value"].rstrip(b".,:;")
-    if len(value) < 8:
+    name = re.findall(rb"[A-Za-z0-9_+/=-]*$", m.string[max(0, m.start() - 32) : m.start()])[0]
+    if len(value) < 8 or len(name) > 24 or b"public" in name.lower():  # within base64, or meant to be seen
+        return None
+    if value.startswith((b"/", b"pk_", b"pk.", b"MIIBIjAN")):  # a path, keys that are published (Stripe, Mapbox, RSA)
         return None
     mixed = re.search(rb"[0-9]", value) and re.search(rb"[A-Za-z]", value)
     # Words are 2 to 3 bits a letter at these lengths; random letters and digits, and hex, come near log2 of their number.
@@ -247,8 +255,9 @@ def _login(m: "re.Match[bytes]") -> tuple[int, int] | None:
     )
 
 
-_LABEL = r"(?:telephone|telefax|tel|phone|fax|mobile|whatsapps?|hotline|hand ?phone|cell ?phone)"
+_LABEL = r"(?:telephone|telefax|tel|phone|fax|mobile|whatsapps?|(?:hot|care|help) ?line|hand ?phone|cell ?phone|h/p)"
 _LABELLED = _LABEL + r"s?(?: ?(?:no|nr|number|num|#))?[ \t.:=#\-)\]]{0,6}"
+_DIALLED = r"\+?\(?[0-9](?:[ .\-/()]{0,2}[0-9]){6,14}"
 _ASSIGNED = (
     r"(?:passwd|password|passphrase|pwd|secret|token|api[_\- ]?key|access[_\- ]?key|auth[_\- ]?key|credential)s?"
 )
@@ -368,9 +377,9 @@ PATTERNS = (
     _Pattern(kind="ip_local", loose=_LOOSE_V6, strict=_V6, check=functools.partial(_v6, local=True)),
     _Pattern(
         kind="phone",
-        literals=("tel", "phone", "fax", "mobile", "whatsapp", "hotline"),
+        literals=("tel", "phone", "fax", "mobile", "whatsapp", "line", "h/p"),
         loose=r"(?i-u)" + _LABELLED + r"\+?\(?[0-9](?:[ .\-/()]{0,2}[0-9]){6}",
-        strict=r"(?i)(?<![a-z\-/.])" + _LABELLED + r"(?P<labelled>\+?\(?[0-9](?:[ .\-/()]{0,2}[0-9]){6,14})"
+        strict=r"(?i)(?<![a-z\-/.])" + _LABELLED + r"(?P<labelled>" + _DIALLED + r"(?:(?: / | ?, ?| & )" + _DIALLED + r"){0,2})"
         r"(?![0-9A-Za-z\x80-\xff]|[.,][0-9])",
         check=_phone,
         number=True,
