@@ -76,11 +76,18 @@ def score_table(table: pa.Table, filters: Sequence[base.Filter], reader: MediaRe
     """Return one table of scores per filter, row-aligned with `table`; images are decoded once for all of them."""
     parts: list[list[pa.RecordBatch]] = [[] for _ in filters]
     for batch in cut(table):
-        images = Images.read(batch, reader) if any(f.needs_images for f in filters) else None
+        images = _images(batch, filters, reader) if any(f.needs_images for f in filters) else None
         for k, flt in enumerate(filters):
             parts[k].append(flt.score(batch, images))
     schemas = [pa.schema(list(f.scores.items())) for f in filters]
     return [pa.Table.from_batches(p, schema=s) for p, s in zip(parts, schemas, strict=True)]
+
+
+def _images(batch: pa.RecordBatch, filters: Sequence[base.Filter], reader: MediaReader) -> Images:
+    """Return the batch's images, measured for all filters at one go; only a model needs the pictures after that."""
+    measures = [m for f in filters if f.needs_images for m in f.measures]
+    keep = any(f.needs_model or not f.measures for f in filters if f.needs_images)
+    return Images.read(batch, reader, measures=measures, keep=keep)
 
 
 def cut(table: pa.Table) -> Iterator[pa.RecordBatch]:

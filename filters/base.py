@@ -97,6 +97,11 @@ class Filter:
         wanted = inspect.signature(fn).parameters
         return functools.partial(fn, **{k: v for k, v in self.params.items() if k in wanted})
 
+    @property
+    def measures(self) -> tuple[Callable[..., Any], ...]:
+        """What it measures on the planes of images: `MEASURES` of its module, taken with those of other filters at one go."""
+        return tuple(getattr(inspect.getmodule(inspect.unwrap(self.fn)), "MEASURES", ()))
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """16 hex digits of name, version, parameters and the digests of what it loads. Bounds are not in it."""

@@ -16,6 +16,8 @@ Measured on grey, with the longer side brought down to 256 pixels: a share is ri
 shaded frame is not found. Null for a sample without images; NaN where an image cannot be decoded.
 """
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
@@ -35,7 +37,7 @@ def frame(cuts: Cuts) -> Array:
 
 
 @kernel
-def _line(plane: Array, at: int, across: int, begin: int, end: int, like: int) -> int:
+def _line(plane: Array, at: int, across: int, begin: int, end: int, like: int) -> Any:
     """Return the level of a row (or column) of one level, which is like `like` when that is 0 or more; else -1."""
     v = np.int32(plane[at, begin]) if across else np.int32(plane[begin, at])
     low = v

@@ -19,16 +19,19 @@ carry text by themselves.
 Null for a sample without images; NaN where an image cannot be decoded.
 """
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
 from filters.base import scorer
 from filters.shared.images import Images, fold
-from filters.shared.planes import Cuts
+from filters.shared.planes import SIDE, Cuts
 from filters.shared.strokes import strokes
 from filters.shared.text import Array, kernel
 
 LINES = 32
+WORDS = SIDE // 64
 NEAR = 20  # pixels: nearer, every texture agrees with itself
 FAINT = 2
 
@@ -42,38 +45,93 @@ def repeat(cuts: Cuts) -> Array:
 
 
 @kernel
-def _signs(line: Array, out: Array) -> None:
-    """Sign of each pixel less the mean of its neighbours; 0 where they are alike."""
-    out[0] = 0
-    out[-1] = 0
-    for x in range(1, line.size - 1):
-        v = np.int16(np.int16(2) * np.int16(line[x]) - np.int16(line[x - 1]) - np.int16(line[x + 1]))
-        out[x] = np.int16(v >= 2 * FAINT) - np.int16(v <= -2 * FAINT)
+def _sign(before: Array, here: Array, behind: Array, out: Array) -> None:
+    for i in range(out.size):
+        v = np.int16(2) * np.int16(here[i]) - np.int16(before[i]) - np.int16(behind[i])
+        out[i] = np.uint8(v >= 2 * FAINT) + np.uint8(2) * np.uint8(v <= -2 * FAINT)
 
 
 @kernel
-def _agree(line: Array, counts: Array, both: Array) -> None:
-    """Add to `counts` how often the signs at a distance agree, less how often they differ, and to `both` how often both
-    have one."""
-    n = line.size
-    most = counts.size
-    for x in range(n - NEAR):
-        v = line[x]
-        if v != 0:
-            room = min(most, n - NEAR - x)
-            there = line[x + NEAR : x + NEAR + room]
-            if v > 0:
-                for d in range(room):
-                    counts[d] += there[d]
-                    both[d] += abs(there[d])
-            else:
-                for d in range(room):
-                    counts[d] -= there[d]
-                    both[d] += abs(there[d])
+def _signs(plane: Array, turned: int, lines: int, signs: Array) -> None:
+    """Fill `signs` (pixel along the line, line): 1 where a pixel is lighter than its neighbours on the line, 2
+    darker."""
+    height, width = plane.shape
+    signs[:] = 0
+    if turned:
+        picked = np.empty((height, LINES), np.uint8)
+        for y in range(height):
+            row = plane[y]
+            for i in range(lines):
+                picked[y, i] = row[(2 * i + 1) * width // (2 * lines)]
+        flat = picked.ravel()
+        n = (height - 2) * LINES
+        _sign(flat[:n], flat[LINES:], flat[2 * LINES :], signs.ravel()[LINES : LINES + n])
+        signs[:, lines:] = 0
+    else:
+        one = np.empty(width - 2, np.uint8)
+        for i in range(lines):
+            row = plane[(2 * i + 1) * height // (2 * lines)]
+            _sign(row[: width - 2], row[1:], row[2:], one)
+            for x in range(width - 2):
+                signs[x + 1, i] = one[x]
+
+
+@kernel
+def _pack(signs: Array, up: Array, any_: Array) -> None:
+    """Set, for pixel x of line i, bit x % 64 of word x // 64: in `any_` where it has a sign, in `up` where it is
+    lighter."""
+    up[:] = 0
+    any_[:] = 0
+    for x in range(signs.shape[0]):
+        bit = np.uint64(x & 63)
+        _set(signs[x], up[x >> 6], any_[x >> 6], bit)
+
+
+@kernel
+def _set(signs: Array, up: Array, any_: Array, bit: Any) -> None:
+    for i in range(signs.size):
+        any_[i] |= np.uint64(signs[i] != 0) << bit
+        up[i] |= np.uint64(signs[i] & 1) << bit
+
+
+@kernel
+def _ones(x: Any) -> Any:
+    x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return (x * np.uint64(0x0101010101010101)) >> np.uint64(56)
+
+
+@kernel
+def _pairs(up: Array, any_: Array, word: int, skip: int, shift: int) -> tuple[Any, Any]:
+    """Count, in one word of all lines, the pixels that have a sign as the one at the distance has, and those that
+    differ."""
+    right = np.uint64(shift)
+    left = np.uint64(64 - shift)
+    far = word + skip
+    both = np.uint64(0)
+    apart = np.uint64(0)
+    here = any_[word]
+    mine = up[word]
+    low = any_[far]
+    high = any_[far + 1]
+    low_up = up[far]
+    high_up = up[far + 1]
+    for i in range(here.size):
+        there = (low[i] >> right) | (high[i] << left)
+        its = (low_up[i] >> right) | (high_up[i] << left)
+        common = here[i] & there
+        both += _ones(common)
+        apart += _ones(common & (mine[i] ^ its))
+    return both, apart
 
 
 @kernel
 def _repeats(data: Array, first: Array, heights: Array, widths: Array, out: Array) -> None:
+    # One word more than a line has, so that a shifted word always has a neighbour.
+    up = np.zeros((WORDS + 1, LINES), np.uint64)
+    any_ = np.zeros((WORDS + 1, LINES), np.uint64)
+    signs = np.zeros((SIDE, LINES), np.uint8)
     for k in range(len(heights)):
         height = heights[k]
         width = widths[k]
@@ -83,27 +141,19 @@ def _repeats(data: Array, first: Array, heights: Array, widths: Array, out: Arra
         best = 0.0
         for turned in range(2):
             length = height if turned else width
-            lines = min(LINES, width if turned else height)
-            span = width if turned else height
-            most = length // 2 - NEAR
-            if most <= 0:
-                continue
-            counts = np.zeros(most, np.int16)
-            both = np.zeros(most, np.int16)
-            line = np.empty(length, np.uint8)
-            signs = np.empty(length, np.int16)
-            for i in range(lines):
-                at = (2 * i + 1) * span // (2 * lines)
-                if turned:
-                    for y in range(length):
-                        line[y] = plane[y, at]
-                    _signs(line, signs)
-                else:
-                    _signs(plane[at], signs)
-                _agree(signs, counts, both)
-            for d in range(most):
-                if both[d] > 50:
-                    best = max(best, counts[d] / np.sqrt(np.float64(both[d])))
+            _signs(plane, turned, min(LINES, width if turned else height), signs)
+            _pack(signs, up, any_)
+            for distance in range(NEAR, length // 2):
+                both = np.int64(0)
+                apart = np.int64(0)
+                skip = distance >> 6
+                shift = distance & 63
+                for word in range(WORDS - skip):
+                    a, b = _pairs(up, any_, word, skip, shift)
+                    both += np.int64(a)
+                    apart += np.int64(b)
+                if both > 50:
+                    best = max(best, (both - 2 * apart) / np.sqrt(np.float64(both)))
         out[k, 0] = best
 
 

@@ -9,6 +9,7 @@ A filter measures planes (`images.measure`; `filters/shared/planes.py`: three sm
 numba), or takes `images[row]`, the pictures themselves, RGB, uint8, H x W x 3. Both come of one decode.
 """
 
+import ctypes
 import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -98,26 +99,54 @@ def _plain(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
+class _ArrowArray(ctypes.Structure):
+    """The struct of the Arrow C data interface (https://arrow.apache.org/docs/format/CDataInterface.html)."""
+
+
+_ArrowArray._fields_ = [
+    *((name, ctypes.c_int64) for name in ("length", "null_count", "offset", "n_buffers", "n_children")),
+    ("buffers", ctypes.POINTER(ctypes.c_void_p)),
+    ("children", ctypes.POINTER(ctypes.POINTER(_ArrowArray))),
+    *((name, ctypes.c_void_p) for name in ("dictionary", "release", "private_data")),
+]
+_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer.restype = ctypes.c_void_p
+_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+
+
+class _Held:
+    """Pixels in the memory of a Pillow image, as numpy takes them over: what lies there lives as long as an array of
+    it."""
+
+    def __init__(self, image: Image.Image) -> None:
+        colour = image.mode == "RGB"
+        _, self._capsule = image.__arrow_c_array__()
+        array = _ArrowArray.from_address(_pointer(self._capsule, b"arrow_array"))
+        if colour:
+            array = array.children[0].contents
+        self.__array_interface__ = {
+            "version": 3,
+            "typestr": "<u4" if colour else "|u1",
+            "shape": (image.height, image.width),
+            "data": (array.buffers[1], True),
+        }
+
+
 def _memory(image: Image.Image) -> Floats:
     """Return the pixels of an image of mode RGB or L, uint32 or uint8, H x W or wider, without a copy where Pillow can
     do that.
 
-    Pillow pads a grey row to four bytes, hands its memory out (Arrow, since 11.2) where there is no padding, and keeps
-    RGB in four bytes.
+    Pillow keeps RGB in four bytes a pixel and pads a grey row to four bytes; since 11.2 it hands its memory out (as
+    Arrow, one of whose libraries would cost more than the pixels), where there is no padding.
     """
     width, height = image.size
-    kind = np.uint32 if image.mode == "RGB" else np.uint8
     if image.mode == "L" and width % 4:
-        width += -width % 4
-        image = image.crop((0, 0, width, height))
-    out: Floats
+        image = image.crop((0, 0, width + -width % 4, height))
     try:
-        held = pa.array(image)
-        buffer = (held.values if image.mode == "RGB" else held).buffers()[1]
-        out = np.frombuffer(buffer, kind, width * height)
-    except (TypeError, ValueError, pa.ArrowException):  # an older Pillow, or an image in several pieces of memory
-        out = np.frombuffer(image.tobytes("raw", "RGBX" if image.mode == "RGB" else "L"), kind)
-    return out.reshape(height, width)
+        return np.asarray(_Held(image))
+    except (AttributeError, ValueError):  # an older Pillow, or an image in several pieces of memory
+        kind, raw = (np.uint32, "RGBX") if image.mode == "RGB" else (np.uint8, "L")
+        return np.frombuffer(image.tobytes("raw", raw), kind).reshape(height, -1)
 
 
 Measure = Callable[[Cuts], Floats]
@@ -140,7 +169,7 @@ class Images:
     ) -> None:
         self._reader = reader
         self._keep = keep
-        self._rows = batch.num_rows
+        self._rows: int = batch.num_rows
         media = batch.column("media")
         flat = media.flatten()
         wanted = pc.fill_null(pc.equal(flat.field("kind"), "image"), False)
@@ -270,7 +299,7 @@ def fold(batch: pa.RecordBatch, row: Floats, how: np.ufunc, **columns: Floats) -
     """Return one value per sample and column: `how` over its images, NaN where any is NaN, null where it has none."""
     n = batch.num_rows
     nothing = np.bincount(row, minlength=n) == 0
-    start = {np.maximum: -np.inf, np.minimum: np.inf, np.add: 0.0}[how]
+    start = 0.0 if how is np.add else -np.inf if how is np.maximum else np.inf
     out = {}
     for name, values in columns.items():
         result = np.full(n, start)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filters.shared.images import Pixels, cut
-from filters.shared.planes import Cuts
+from filters.shared.planes import Cuts, shrink
 from filters.shared.text import kernel
 
 Array = npt.NDArray[Any]
@@ -92,7 +92,7 @@ def _sign(
     thumb = np.empty((SIDE, SIDE), np.uint8)
     base = np.empty((SIDE // 2, SIDE // 2))
     for k in range(len(heights)):
-        _shrink(data[first[k] : first[k + 1]].reshape(heights[k], widths[k]), thumb)
+        _thumbnail(data[first[k] : first[k + 1]].reshape(heights[k], widths[k]), thumb)
         total = np.int64(0)
         squares = np.int64(0)
         for y in range(SIDE):
@@ -115,69 +115,76 @@ def _sign(
 
 
 @kernel
-def _shrink(plane: Array, to: Array) -> None:
-    """Average `plane` over the cells of `to`, exactly, in integers up to the division; a smaller plane is spread over
-    it."""
+def _thumbnail(plane: Array, to: Array) -> None:
+    """Average `plane` over the cells of `to`; where it is smaller, spread it first."""
     height, width = plane.shape
-    down, across = to.shape
-    total = np.empty(width, np.int32)
-    scale = 1.0 / (np.float64(height) * np.float64(width))
-    for i in range(down):
-        total[:] = 0
-        y = i * height // down
-        while y * down < (i + 1) * height:
-            weight = np.int32(min((y + 1) * down, (i + 1) * height) - max(y * down, i * height))
-            row = plane[y]
-            for x in range(width):
-                total[x] += weight * np.int32(row[x])
-            y += 1
-        for j in range(across):
-            x = j * width // across
-            end = (j + 1) * width
-            s = np.int64(min((x + 1) * across, end) - j * width) * total[x]
-            x += 1
-            while (x + 1) * across <= end:
-                s += np.int64(across) * total[x]
-                x += 1
-            if x * across < end:
-                s += np.int64(end - x * across) * total[x]
-            to[i, j] = np.uint8(np.float64(s) * scale + 0.5)
+    if height < SIDE or width < SIDE:
+        tall = -(-SIDE // height)
+        wide = -(-SIDE // width)
+        spread = np.empty((height * tall, width * wide), np.uint8)
+        for y in range(height * tall):
+            for x in range(width * wide):
+                spread[y, x] = plane[y // tall, x // wide]
+        plane = spread
+    shrink(plane, to)
 
 
 @kernel
 def _hash(base: Array, rows: Array, columns: Array, crops: Array, out: Array) -> None:
     """Fill `out` with the DCT hashes of all crops: bit i is whether coefficient i + 1 is above the median of the 64."""
     n = base.shape[0]
-    across = columns.shape[1]
-    # First along x, for all crops: half[y, c] of row y.
-    half = np.zeros((n, across))
+    size = columns.shape[1]
+    # For all crops of an axis at once: first along x, then along y.
+    half = np.zeros((n, size))
     for y in range(n):
+        mine = half[y]
         for x in range(n):
-            v = base[y, x]
-            for c in range(across):
-                half[y, c] += v * columns[x, c]
-    low = np.empty(65)
-    line = np.empty(WAVES)
+            _weigh(mine, columns[x], base[y, x])
+    full = np.zeros((rows.shape[0], size))
+    for u in range(rows.shape[0]):
+        if u % WAVES < 8:
+            mine = full[u]
+            for y in range(n):
+                _weigh(mine, half[y], rows[u, y])
+    low = np.empty(64)
     for k in range(crops.shape[0]):
         r = crops[k, 0] * WAVES
         c = crops[k, 1] * WAVES
-        for u in range(8):
-            line[:] = 0.0
-            for y in range(n):
-                w = rows[r + u, y]
-                for v in range(WAVES):
-                    line[v] += w * half[y, c + v]
-            for v in range(WAVES):
-                if u * WAVES + v < 65:
-                    # Rounded, because a coefficient that is zero by symmetry must fall on the same side everywhere.
-                    low[u * WAVES + v] = np.round(line[v] * 0.25, 3)
-        ordered = np.sort(low[1:])
-        middle = (ordered[31] + ordered[32]) / 2
+        for i in range(64):
+            # Rounded, because a coefficient that is zero by symmetry must fall on the same side everywhere.
+            low[i] = np.floor(full[r + (i + 1) // WAVES, c + (i + 1) % WAVES] * 250 + 0.5)
+        middle = _median(low)
         for i in range(8):
             bits = 0
             for j in range(8):
-                bits = 2 * bits + int(low[1 + 8 * i + j] > middle)
+                bits = 2 * bits + int(low[8 * i + j] > middle)
             out[8 * k + i] = bits
+
+
+@kernel
+def _weigh(to: Array, values: Array, weight: float) -> None:
+    for i in range(to.size):
+        to[i] += weight * values[i]
+
+
+@kernel
+def _median(values: Array) -> float:
+    """Return the median of an even number of values: by counting, which for 64 is quicker than sorting."""
+    half = values.size // 2
+    below = 0.0
+    above = 0.0
+    for i in range(values.size):
+        v = values[i]
+        less = np.int64(0)
+        equal = np.int64(0)
+        for j in range(values.size):
+            less += np.int64(values[j] < v)
+            equal += np.int64(values[j] == v)
+        if less < half <= less + equal:
+            below = v
+        if less <= half < less + equal:
+            above = v
+    return (below + above) / 2
 
 
 @kernel

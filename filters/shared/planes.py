@@ -59,9 +59,9 @@ class Cutter:
     def __init__(self, most: int) -> None:
         self._most = most
         self._stores = (
-            _Store(np.empty(most * SIDE * SIDE, np.uint8)),
-            _Store(np.empty(most * SIDE * SIDE, np.uint8)),
-            _Store(np.empty(most * POINTS, np.uint32)),
+            _Store(np.empty(most * SIDE * SIDE, np.uint8), most),
+            _Store(np.empty(most * SIDE * SIDE, np.uint8), most),
+            _Store(np.empty(most * POINTS, np.uint32), most),
         )
 
     def add(self, pixels: Array, width: int) -> None:
@@ -86,7 +86,7 @@ class Cutter:
     @property
     def full(self) -> bool:
         """Whether there is room for no other picture."""
-        return len(self._stores[0].shapes) == self._most
+        return self._stores[0].n == self._most
 
     def take(self) -> Cuts:
         """Return what was cut since the last call; the next picture is cut over it."""
@@ -97,24 +97,28 @@ class Cutter:
 class _Store:
     """Planes end to end in one piece of memory."""
 
-    def __init__(self, data: Array) -> None:
+    def __init__(self, data: Array, most: int) -> None:
         self._data = data
+        self._shapes = np.zeros((2, most), np.int64)
+        self._first = np.zeros(most + 1, np.int64)
+        self.n = 0
         self._end = 0
-        self.shapes: list[tuple[int, int]] = []
 
     def take(self, height: int, width: int) -> Array:
         """Return the place for the next plane."""
         start, self._end = self._end, self._end + height * width
-        self.shapes.append((height, width))
+        self._shapes[0, self.n] = height
+        self._shapes[1, self.n] = width
+        self.n += 1
+        self._first[self.n] = self._end
         place: Array = self._data[start : self._end].reshape(height, width)
         return place
 
     def planes(self) -> Planes:
         """Return the planes, and begin again."""
-        shapes = np.asarray(self.shapes, np.int64).reshape(-1, 2)
-        first = np.concatenate([np.zeros(1, np.int64), np.cumsum(shapes[:, 0] * shapes[:, 1])])
-        self.shapes, self._end = [], 0
-        return Planes(data=self._data, first=first, height=shapes[:, 0].copy(), width=shapes[:, 1].copy())
+        n, self.n, self._end = self.n, 0, 0
+        height, width = self._shapes
+        return Planes(data=self._data, first=self._first[: n + 1], height=height[:n], width=width[:n])
 
 
 def small_size(height: int, width: int) -> tuple[int, int]:
@@ -149,9 +153,19 @@ def _luma(pixels: Array, row: Array) -> None:
         red = np.int32(v & np.uint32(255))
         green = np.int32((v >> np.uint32(8)) & np.uint32(255))
         blue = np.int32((v >> np.uint32(16)) & np.uint32(255))
-        row[x] = (
-            red * np.int32(19595) + green * np.int32(38470) + blue * np.int32(7471) + np.int32(0x8000)
-        ) >> np.int32(16)
+        grey = red * np.int32(19595) + green * np.int32(38470) + blue * np.int32(7471)
+        row[x] = (grey + np.int32(0x8000)) >> np.int32(16)
+
+
+@kernel
+def _luma_plus(pixels: Array, total: Array) -> None:
+    for x in range(total.size):
+        v = pixels[x]
+        red = np.int32(v & np.uint32(255))
+        green = np.int32((v >> np.uint32(8)) & np.uint32(255))
+        blue = np.int32((v >> np.uint32(16)) & np.uint32(255))
+        grey = red * np.int32(19595) + green * np.int32(38470) + blue * np.int32(7471)
+        total[x] += (grey + np.int32(0x8000)) >> np.int32(16)
 
 
 @kernel
@@ -161,17 +175,16 @@ def _copy(row: Array, to: Array) -> None:
 
 
 @kernel
-def _add(total: Array, row: Array, part: int) -> None:
-    weight = np.int32(part)
-    for x in range(row.size):
-        total[x] += weight * row[x]
+def _plus(total: Array, row: Array) -> None:
+    for x in range(total.size):
+        total[x] += np.int32(row[x])
 
 
 @kernel
-def _begin(total: Array, row: Array, part: int) -> None:
+def _add(total: Array, row: Array, part: int) -> None:
     weight = np.int32(part)
-    for x in range(row.size):
-        total[x] = weight * row[x]
+    for x in range(total.size):
+        total[x] += weight * np.int32(row[x])
 
 
 @kernel
@@ -196,62 +209,106 @@ def _cut(
     colour = pixels.itemsize == 4
     row = np.empty(width, np.int32)
     total = np.zeros(width, np.int32)
-    fresh = True  # nothing is in `total`
-    scale = 1.0 / (np.float64(height) * np.float64(width))
+    whole = height % sh == 0
+    each = height // sh
+    scale = 1.0 / (np.float64(each if whole else height) * np.float64(width))
     out = 0  # the row of `small` that is being summed
     for y in range(height):
         source = pixels[y]
-        if colour:
-            _luma(source, row)
-        else:
-            _copy(source, row)
         if y % down == down // 2:
             if colour:
                 _pick(source, lattice[y // down], across // 2, across)
             else:
                 _pick_grey(source, lattice[y // down], across // 2, across)
-        if top <= y < top + window.shape[0]:
-            _copy(row[left:], window[y - top])
-        if sh == height and sw == width:
-            _copy(row, small[y])
+        seen = top <= y < top + window.shape[0]
+        if colour and whole and not seen and each > 1:
+            _luma_plus(source, total)
+        else:
+            if colour:
+                _luma(source, row)
+            else:
+                _copy(source, row)
+            if seen:
+                _copy(row[left:], window[y - top])
+            if each == 1 and width == sw:
+                _copy(row, small[y])
+                continue
+            if whole:
+                _plus(total, row)
+        if whole:
+            if (y + 1) % each == 0:
+                average(total, small[out], scale)
+                total[:] = 0
+                out += 1
             continue
         # In units in which a picture row is `sh` high and an output row `height`: how much of this row is the current one's.
-        part = min((y + 1) * sh, (out + 1) * height) - y * sh
-        if fresh:
-            _begin(total, row, part)
-            fresh = False
-        else:
-            _add(total, row, part)
+        _add(total, row, min((y + 1) * sh, (out + 1) * height) - y * sh)
         if (y + 1) * sh >= (out + 1) * height:
-            _average(total, small[out], scale)
+            average(total, small[out], scale)
+            total[:] = 0
             out += 1
-            rest = (y + 1) * sh - out * height
-            fresh = rest == 0
-            if not fresh:
-                _begin(total, row, rest)
+            _add(total, row, (y + 1) * sh - out * height)
 
 
 @kernel
-def _average(total: Array, to: Array, scale: float) -> None:
-    """Average a row of column sums down to the width of `to`."""
+def average(total: Array, to: Array, scale: float) -> None:
+    """Average a row of column sums down to the width of `to`; `scale` is 1 over the width and what a column sums."""
     width = total.size
     sw = to.size
-    part = np.int32(sw)
+    if width == sw:
+        share = scale * np.float64(width)
+        for j in range(sw):
+            to[j] = np.uint8(np.float64(total[j]) * share + 0.5)
+        return
     if width == 2 * sw:
-        share = scale * np.float64(part)
+        share = scale * np.float64(sw)
         for j in range(sw):
             to[j] = np.uint8(np.float64(total[2 * j] + total[2 * j + 1]) * share + 0.5)
         return
+    if width == 4 * sw:
+        share = scale * np.float64(sw)
+        for j in range(sw):
+            s = total[4 * j] + total[4 * j + 1] + total[4 * j + 2] + total[4 * j + 3]
+            to[j] = np.uint8(np.float64(s) * share + 0.5)
+        return
+    part = np.int32(sw)
     x = 0
     before = np.int32(0)  # of pixel x, what the last cell took
     for j in range(sw):
         end = (j + 1) * width
-        s = np.int64(part - before) * total[x]
+        s = np.int32(np.int32(part - before) * total[x])
         x += 1
         while (x + 1) * sw <= end:
-            s += np.int64(part) * total[x]
+            s = np.int32(s + np.int32(part * total[x]))
             x += 1
         before = np.int32(end - x * sw)
         if before > 0:
-            s += np.int64(before) * total[x]
+            s = np.int32(s + np.int32(before * total[x]))
         to[j] = np.uint8(np.float64(s) * scale + 0.5)
+
+
+@kernel
+def shrink(plane: Array, to: Array) -> None:
+    """Average `plane` over the cells of `to`, exactly: in integers up to the last division. `to` is not larger than
+    `plane`."""
+    height, width = plane.shape
+    down = to.shape[0]
+    total = np.zeros(width, np.int32)
+    whole = height % down == 0
+    each = height // down
+    scale = 1.0 / (np.float64(each if whole else height) * np.float64(width))
+    out = 0
+    for y in range(height):
+        if whole:
+            _plus(total, plane[y])
+            if (y + 1) % each == 0:
+                average(total, to[out], scale)
+                total[:] = 0
+                out += 1
+            continue
+        _add(total, plane[y], min((y + 1) * down, (out + 1) * height) - y * down)
+        if (y + 1) * down >= (out + 1) * height:
+            average(total, to[out], scale)
+            total[:] = 0
+            out += 1
+            _add(total, plane[y], (y + 1) * down - out * height)

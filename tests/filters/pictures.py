@@ -141,3 +141,33 @@ def samples(
              "messages": messages, "media": media, "boxes": [], "meta": "{}"}
         )  # fmt: skip
     return pa.RecordBatch.from_pylist(rows, SAMPLE)
+
+
+def scores(name: str, items: list[list[bytes]], **params: object) -> list[dict[str, float]]:
+    """The scores of filter `name` for samples of encoded images."""
+    from filters.base import load
+    from filters.shared.images import Images
+
+    reader = Memory()
+    batch = samples([(images, "") for images in items], reader)
+    return load(name, params).score(batch, Images.read(batch, reader)).to_pylist()
+
+
+def flat(level: int | tuple[int, int, int], height: int = 64, width: int = 64) -> np.ndarray:
+    return np.full((height, width, 3), level, np.uint8)
+
+
+def photo(seed: int, height: int = 240, width: int = 320) -> np.ndarray:
+    """Something like a photo: colour noise at all scales, falling with frequency."""
+    rng = np.random.default_rng(seed)
+    out = np.zeros((height, width, 3))
+    for octave in range(2, 8):
+        small = rng.normal(0, 1, (2**octave, 2**octave, 3))
+        layers = [
+            np.asarray(
+                Image.fromarray(small[:, :, c].astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+            )
+            for c in range(3)
+        ]
+        out += np.stack(layers, 2) * 60 / octave
+    return (out + 120).clip(0, 255).astype(np.uint8)
