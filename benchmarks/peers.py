@@ -17,7 +17,8 @@ from pathlib import Path
 PEERS = {
     # datatrove splits words with spaCy; its filters import the rest at call time.
     "datatrove": ("datatrove[io,processing]==0.10.1", "spacy", "nltk"),
-    "data-juicer": ("py-data-juicer==1.6.1",),
+    # Data-Juicer imports aiohttp without asking for it, and installs Ray by itself when it is first imported.
+    "data-juicer": ("py-data-juicer==1.6.1", "aiohttp", "ray"),
     "nemo-curator": ("nemo-curator[text_cpu]==1.4.0",),
     "cleanvision": ("cleanvision==0.3.7",),
 }

@@ -26,6 +26,7 @@ from filters.shared.characters import listed, special
 from filters.shared.text import (
     Array,
     assistant,
+    borrowed,
     buffers,
     class_of,
     classes,
@@ -42,6 +43,7 @@ from filters.shared.text import (
 def _count(data: Array, offsets: Array, classes: Array, signs: Array) -> Array:
     """Return per text: characters, letters and digits, special characters."""
     n = len(offsets) - 1
+    data, classes, signs = borrowed(data), borrowed(classes), borrowed(signs)
     out = np.zeros((n, 3), np.int64)
     for t in range(n):
         i = offsets[t]

@@ -46,6 +46,7 @@ from filters.shared import fasttext
 from filters.shared.text import (
     Array,
     assistant,
+    borrowed,
     buffers,
     class_of,
     classes,
@@ -64,9 +65,9 @@ def _model() -> tuple[Array, Array, Array, Array, Array, list[str]]:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     found = LanguageIdentifier.from_model_file(MODEL_FILE)
-    moves = np.asarray(found.tk_nextmove, np.int64)
-    rows = np.asarray(found.tk_row, np.int64)
-    outputs = np.asarray(found.tk_output, np.int64)
+    moves = np.asarray(found.tk_nextmove, np.int32)
+    rows = np.asarray(found.tk_row, np.int32)
+    outputs = np.asarray(found.tk_output, np.int32)
     weights = np.ascontiguousarray(found.nb_ptc, np.float32)
     return moves, rows, outputs, weights, np.asarray(found.nb_pc, np.float64), list(found.nb_classes)
 
@@ -74,6 +75,7 @@ def _model() -> tuple[Array, Array, Array, Array, Array, list[str]]:
 @kernel
 def _letters(data: Array, offsets: Array, classes: Array) -> tuple[Array, Array]:
     """Return the letters and the characters that are not white space of every text."""
+    data, classes = borrowed(data), borrowed(classes)
     n = len(offsets) - 1
     letters = np.zeros(n, np.int64)
     others = np.zeros(n, np.int64)
@@ -94,6 +96,9 @@ def _letters(data: Array, offsets: Array, classes: Array) -> tuple[Array, Array]
 def _langid(
     data: Array, offsets: Array, wanted: Array, moves: Array, rows: Array, outputs: Array, weights: Array, priors: Array,
 ) -> Array:  # fmt: skip
+    data, moves, rows, outputs, weights = (
+        borrowed(data), borrowed(moves), borrowed(rows), borrowed(outputs), borrowed(weights),
+    )  # fmt: skip
     n = len(offsets) - 1
     counts = np.zeros(weights.shape[0], np.int64)
     seen = np.empty(weights.shape[0], np.int64)
@@ -105,7 +110,7 @@ def _langid(
         state = 0
         used = 0
         for i in range(offsets[t], offsets[t + 1]):
-            state = moves[rows[state] * 256 + data[i]]
+            state = moves[np.int64(rows[state]) * 256 + data[i]]
             f = outputs[state]
             if f >= 0:
                 if counts[f] == 0:
@@ -162,7 +167,6 @@ def _probabilities(texts: pa.Array, wanted: Array, path: str | None) -> tuple[Ar
     if path is not None:
         found = fasttext.load(path)
         return fasttext.probabilities(found, buffers(texts), wanted), list(found.labels)
-    texts = pc.replace_substring_regex(texts, _NO_LANGUAGE, " ")
     texts = pc.if_else(pc.utf8_is_upper(texts), pc.utf8_lower(texts), texts)  # the model was trained on mixed case
     raw = buffers(pc.utf8_normalize(texts, form="NFC"))
     *model, labels = _model()
@@ -194,9 +198,11 @@ def language(
         raise UserError(msg, usage=True)
     path = model if model is not None else _lid() if bundled == "lid.176" else None
     texts = assistant(batch)
+    if path is None:
+        texts = pc.replace_substring_regex(texts, _NO_LANGUAGE, " ")
     applies = np.asarray(pc.is_valid(texts)) & ~is_task(batch, "code", "math")
     if min_letters > 0:
-        bare = buffers(texts if path else pc.replace_substring_regex(texts, _NO_LANGUAGE, " "))
+        bare = buffers(texts)
         letters, others = _letters(bare.data, bare.offsets, classes())
         applies &= (letters >= min_letters) & (letters * 2 >= others)
     shares, labels = _probabilities(texts, applies, path)

@@ -29,6 +29,7 @@ from filters.shared.characters import listed, lower, special
 from filters.shared.text import (
     Array,
     assistant,
+    borrowed,
     buffers,
     column,
     decode,
@@ -86,6 +87,7 @@ def _runs(
 def _measure(data: Array, offsets: Array, wanted: Array, signs: Array, small: Array, length: int) -> Array:
     """Return per text: runs of characters, those of the most frequent; runs of words, those of the repeated."""
     n = len(offsets) - 1
+    data, signs = borrowed(data), borrowed(signs)
     most = 1
     for t in range(n):
         if wanted[t]:

@@ -47,11 +47,13 @@ from filters.shared.text import (
     SPACE,
     Array,
     assistant,
+    borrowed,
     buffers,
     classes,
     column,
     decode,
     is_task,
+    inlined,
     kernel,
     ratio,
     table,
@@ -89,7 +91,7 @@ def _kinds() -> Array:
     return kinds
 
 
-@kernel
+@inlined
 def _address(data: Array, i: int, end: int) -> int:
     """Return how many bytes of `http://` or `https://` stand at byte `i`; 0 if none."""
     if i + 8 > end or data[i] != 104 or data[i + 1] != 116 or data[i + 2] != 116 or data[i + 3] != 112:
@@ -100,7 +102,7 @@ def _address(data: Array, i: int, end: int) -> int:
     return int(k + 3 - i)
 
 
-@kernel
+@inlined
 def _hex(b: int) -> bool:
     return 48 <= b <= 57 or 65 <= b <= 70 or 97 <= b <= 102
 
@@ -109,6 +111,7 @@ def _hex(b: int) -> bool:
 def _measure(data: Array, offsets: Array, kinds: Array) -> Array:
     """Return per text the counts that `COUNTS` names."""
     n = len(offsets) - 1
+    data, kinds = borrowed(data), borrowed(kinds)
     out = np.zeros((n, 19), np.int64)
     for t in range(n):
         i = offsets[t]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from catalog.errors import UserError
-from filters.shared.text import LETTER, MARK, Array, classes, kernel
+from filters.shared.text import LETTER, MARK, Array, classes, inlined
 
 
 def special(path: str | None = None) -> Array:
@@ -45,7 +45,7 @@ def lower() -> Array:
     return table
 
 
-@kernel
+@inlined
 def listed(table: Array, cp: int) -> bool:
     """Tell whether the table of `special` has a code point; ideographs beyond it are letters, planes beyond those special."""
     if cp < 0x20000:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from catalog.errors import UserError
-from filters.shared.text import Array, Texts, kernel
+from filters.shared.text import Array, Texts, borrowed, inlined, kernel
 
 MAGIC, VERSION = 793712314, 12
 HIERARCHICAL, NEGATIVE, SOFTMAX, ONE_VERSUS_ALL = 1, 2, 3, 4
@@ -187,7 +187,7 @@ def _huffman(counts: list[int]) -> tuple[Array, Array]:
     return left, right
 
 
-@kernel
+@inlined
 def _hash(data: Array, start: int, end: int) -> np.uint32:
     """FNV-1a over signed bytes, as fastText has it."""
     h = np.uint64(2166136261)
@@ -210,7 +210,7 @@ def _index(word_bytes: Array, word_starts: Array, slots: Array) -> None:
         slots[s] = w
 
 
-@kernel
+@inlined
 def _find(data: Array, start: int, end: int, h: int, word_bytes: Array, word_starts: Array, slots: Array) -> int:
     last = len(slots) - 1
     s = h & last
@@ -229,13 +229,13 @@ def _find(data: Array, start: int, end: int, h: int, word_bytes: Array, word_sta
     return -1
 
 
-@kernel
+@inlined
 def _add(hidden: Array, vectors: Array, row: int) -> None:
     for d in range(len(hidden)):
         hidden[d] += vectors[row, d]
 
 
-@kernel
+@inlined
 def _sigmoid(x: float) -> float:
     """fastText looks these up in a table of 512 steps between -8 and 8."""
     if x < -8.0:
@@ -245,7 +245,7 @@ def _sigmoid(x: float) -> float:
     return 1.0 / (1.0 + math.exp(8.0 - int((x + 8.0) * 32.0) / 32.0))
 
 
-@kernel
+@inlined
 def _bucket(h: np.uint64, buckets: int, kept: Array) -> int:
     """Return which row after the words stands for a hash, -1 if none."""
     bucket = np.int64(h % np.uint64(buckets))
@@ -258,6 +258,8 @@ def _predict(
     word_bytes: Array, word_starts: Array, is_label: Array, slots: Array, words: int, kept: Array, vectors: Array,
     outputs: Array, left: Array, right: Array,
 ) -> Array:  # fmt: skip
+    data, word_bytes, word_starts, slots = borrowed(data), borrowed(word_bytes), borrowed(word_starts), borrowed(slots)
+    kept, vectors, outputs = borrowed(kept), borrowed(vectors), borrowed(outputs)
     n = len(offsets) - 1
     labels = len(outputs)
     out = np.zeros((n, labels), np.float64)

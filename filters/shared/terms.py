@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from catalog.errors import UserError, nearest
-from filters.shared.text import Array, Tokens, extend, kernel, tokenise
+from filters.shared.text import Array, Tokens, borrowed, extend, inlined, kernel, tokenise
 
 BUNDLED = Path(__file__).parent / "wordlists"
 
@@ -76,7 +76,7 @@ def _build(words: Tokens) -> Terms:
     return Terms(firsts=firsts, longest=longest, terms=terms)
 
 
-@kernel
+@inlined
 def _slot(keys: Array, key: np.uint64) -> int:
     last = np.uint64(len(keys) - 1)
     s = key & last
@@ -102,6 +102,7 @@ def _fill(hashes: Array, first: Array, firsts: Array, longest: Array, terms: Arr
 
 @kernel
 def _count(hashes: Array, first: Array, firsts: Array, longest: Array, terms: Array) -> Array:
+    firsts, terms = borrowed(firsts), borrowed(terms)
     n = len(first) - 1
     out = np.zeros((n, 2), np.int64)
     for t in range(n):
