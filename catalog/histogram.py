@@ -63,7 +63,8 @@ def histogram(values: Array, keep: Array, bounds: Sequence[float], bins: int) ->
         if not high > low:
             low, high = low - 0.5, high + 0.5
         pad = (high - low) * 0.03
-        edges = np.linspace(low - pad, high + pad, bins + 1)
+        start = 0.0 if 0 <= low < pad and 0.0 not in shown else low - pad  # no axis below 0 for what never is
+        edges = np.linspace(start, high + pad, bins + 1)
     clipped = np.clip(values, edges[0], edges[-1])
     kept, _ = np.histogram(clipped[keep], edges)
     dropped, _ = np.histogram(clipped[~keep], edges)

@@ -31,6 +31,13 @@ def test_a_bound_outside_of_the_scores_is_on_the_axis() -> None:
     assert h.place(-5.0) == 0.0
 
 
+def test_what_is_never_negative_has_no_negative_axis() -> None:
+    h = histogram(np.array([0.0, 0.5, 8.5]), np.ones(3, bool), [2.5], 10)
+    assert h is not None
+    assert h.edges[0] == 0.0
+    assert int(h.total.sum()) == 3
+
+
 def test_nothing_finite_is_no_histogram() -> None:
     assert histogram(np.array([np.nan, np.inf]), np.array([False, False]), [0.5], 10) is None
 
