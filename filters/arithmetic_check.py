@@ -70,7 +70,7 @@ _LATEX = (
     (r"\\(?:text|mbox|mathrm|mathbf|textbf|boxed|fbox)\s*\{([^{}]*)\}", r" \1 "),
 )
 # Operators that a question defines anew ("Let a * b = a^b + b^a") are none that can be checked.
-DEFINED = r"(?i)\boperation\b|\bdefined? |\b[a-z]\)?\$?\s*[*x]\s*\$?\(?[a-z]\b[^=]{0,20}=|\\boxed\{\w{1,2}\}"
+DEFINED = r"(?i)\b(?:operations?|defined?)\b[^.]{0,80}[*@#&\\]|\b[a-z]\)?\$?\s*[*x]\s*\$?\(?[a-z]\b[^=]{0,20}=|\\boxed\{\w{1,2}\}"
 _EXPRESSION = np.zeros(256, np.bool_)
 _EXPRESSION[np.frombuffer(b"0123456789+-*/^().,%$ xX\t", np.uint8)] = True
 

@@ -59,6 +59,8 @@ def test_what_else_may_be_right_is_not_wrong(text):
 
 def test_an_operator_that_the_question_defines_is_not_checked():
     assert check("2 * 6 = 100", question="If $a * b = a^b + b^a$, find 2 * 6.") == (None, None)
+    assert check("2 * 6 = 100", question=r"The operation $\star$ is new. What is 2 * 6?") == (None, None)
+    assert check("2 * 6 = 100", question="An operation costs $6. What do two cost?") == (1, 1)
     assert check("2 * 6 = 100", question="A box holds 6 pens. How many do 2 boxes hold?") == (1, 1)
 
 
