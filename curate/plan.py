@@ -207,17 +207,28 @@ def _score_step(
 
 
 def shares(stages: Sequence[tuple[base.Filter, str]]) -> list[dict[str, Any]]:
-    """Return what is done once per batch for several filters: decoding, work on texts and boxes, runs of one model."""
+    """Return what is done once per batch for several filters: decoding, planes, work on texts and boxes, one model's load."""
     users: dict[str, list[str]] = defaultdict(list)
     for flt, model in stages:
         if flt.needs_images:
             users["decoding"].append(flt.name)
+        if flt.measures:
+            users["planes of pictures"].append(flt.name)
         for work in sorted(uses.uses(flt).shared):
             users[work].append(flt.name)
         if model:
             users[f"model {model}"].append(flt.name)
     ordered = sorted(users.items(), key=lambda u: (u[0] != "decoding", -len(u[1]), u[0]))
-    return [{"work": w.rpartition(".")[2], "in": w.rpartition(".")[0], "filters": f} for w, f in ordered if len(f) > 1]
+    return [
+        {"work": _short(work), "in": work.removesuffix(_short(work)).rstrip("."), "filters": names}
+        for work, names in ordered
+        if len(names) > 1
+    ]
+
+
+def _short(work: str) -> str:
+    """Return the name of a function without its module; a model's path as it is."""
+    return work.rpartition(".")[2] if work.startswith("filters.") else work
 
 
 def _passes(store: Store, resolved: Resolved, train: Sequence[SourceVersion], *, ready: bool) -> dict[str, Any]:

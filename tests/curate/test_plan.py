@@ -85,6 +85,7 @@ def test_what_is_made_once_is_named() -> None:
     names = ("blur", "image_entropy", "aspect_ratio", "dedup_minhash", "decontaminate_text")
     out = {s["work"]: s["filters"] for s in shares([(base.load(n), "") for n in names])}
     assert out["decoding"] == ["blur", "image_entropy"]
+    assert out["planes of pictures"] == ["blur", "image_entropy"]
     assert out["message_tokens"] == ["dedup_minhash", "decontaminate_text"]
     models = shares([(base.load("clip_score"), "dfn"), (base.load("clip_score"), "dfn"), (base.load("blur"), "")])
     assert {s["work"] for s in models} >= {"decoding", "model dfn"}
