@@ -452,7 +452,9 @@ def _number(value: float) -> str:
 
 
 def _share(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "–"
+    if not whole:
+        return "–"
+    return "<0.1 %" if 0 < part / whole < 0.001 else f"{100 * part / whole:.1f} %"
 
 
 def _percent(share: float) -> str:
