@@ -195,9 +195,13 @@ def show_steps(out: Mapping[str, Any]) -> None:
                 {"step": p["step"], "of": f"{p['items']:,} {unit}", "stored": p["cached"], "to do": left, "what": what}
             )
     table(rows, ["step", "of", "stored", "to do", "what"])
-    for p in out["steps"]:
-        for s in p["shares"]:
-            click.echo(f"  {p['step']}: {s['work']} once for {len(s['filters'])}: {', '.join(s['filters'])}")
+    shared = [
+        {"made once per batch": s["work"], "for": len(s["filters"]), "filters": ", ".join(s["filters"])}
+        for p in out["steps"] for s in p["shares"]
+    ]  # fmt: skip
+    if shared:
+        click.echo()
+        fitted(shared, ("filters",))
     passes = out["passes"]
     click.echo()
     if passes["shards"] is None:
