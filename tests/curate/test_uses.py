@@ -11,8 +11,6 @@ from filters import base
         ("gopher_quality", ["text"], []),
         ("aspect_ratio", ["media"], []),
         ("blur", ["images"], []),
-        ("ocr_confidence", ["boxes"], []),
-        ("ocr_coverage", ["text", "boxes"], []),
         ("clip_score", ["text", "images"], ["model"]),
         ("dedup_exact", ["digest"], ["deduplicates"]),
         ("dedup_minhash", ["text", "media"], ["deduplicates"]),
