@@ -267,7 +267,6 @@ _BEGIN_KEY = r"-----BEGIN (?:[A-Z0-9]{2,12} ){0,2}PRIVATE KEY(?: BLOCK)?-----"
 _V4 = r"(?<![A-Za-z0-9_\x80-\xff.\-])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![A-Za-z0-9_\x80-\xff\-]|\.[0-9])"
 _V6 = r"(?<![A-Za-z0-9_\x80-\xff:.])[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![A-Za-z0-9_\x80-\xff:])"
 _LOOSE_V4 = r"(?-u)[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"
-_LOOSE_V6 = r"(?-u)[0-9A-Fa-f]::|(?:[0-9A-Fa-f]{1,4}:){7}"  # an address has eight groups or a gap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,10 +278,8 @@ class _Pattern:
     check: Check
     literals: tuple[str, ...] = ()  # one of them stands in the text, in any case of letters
     loose: str = ""
-    number: bool = False  # five digits at the least, at most two signs between any two of them
+    gate: str = ""  # of GATES; by default the kind
 
-
-_NUMBER = r"(?-u)[0-9](?:[ .()/-]{0,2}[0-9]){4}"
 
 PATTERNS = (
     _Pattern(
@@ -343,7 +340,6 @@ PATTERNS = (
     ),
     _Pattern(
         kind="email",
-        literals=("@",),
         loose=r"(?-u)[A-Za-z0-9_+-]@[A-Za-z0-9-]{1,63}\.[A-Za-z0-9]",
         strict=r"(?<![A-Za-z0-9._%+'\-\x80-\xff@/])[A-Za-z0-9_](?:[A-Za-z0-9._%+'\-]{0,62}[A-Za-z0-9_+\-])?@"
         r"(?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.){1,6}[A-Za-z]{2,24}(?![A-Za-z0-9\-@\x80-\xff]|\.[A-Za-z0-9])",
@@ -351,7 +347,6 @@ PATTERNS = (
     ),
     _Pattern(
         kind="iban",
-        loose=r"(?-u)[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11}",
         strict=r"(?<![A-Za-z0-9\x80-\xff])[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}",
         check=_iban,
     ),
@@ -362,19 +357,19 @@ PATTERNS = (
         r"(?:[0-9]{14,19}|[0-9]{4}(?:[ \-][0-9]{4}){3}(?:[ \-][0-9]{1,3})?|[0-9]{4}[ \-][0-9]{6}[ \-][0-9]{4,5})"
         r"(?![A-Za-z0-9_\x80-\xff=/\-]|[.,][0-9]| [0-9])",
         check=_card,
-        number=True,
+        gate="number",
     ),
     _Pattern(
         kind="ssn",
         loose=r"(?-u)[0-9]{3}-[0-9]{2}-[0-9]{4}",
         strict=_EDGE + r"[0-9]{3}-[0-9]{2}-[0-9]{4}" + _END,
         check=_ssn,
-        number=True,
+        gate="number",
     ),
-    _Pattern(kind="ip", loose=_LOOSE_V4, strict=_V4, check=functools.partial(_v4, local=False), number=True),
-    _Pattern(kind="ip", loose=_LOOSE_V6, strict=_V6, check=functools.partial(_v6, local=False)),
-    _Pattern(kind="ip_local", loose=_LOOSE_V4, strict=_V4, check=functools.partial(_v4, local=True), number=True),
-    _Pattern(kind="ip_local", loose=_LOOSE_V6, strict=_V6, check=functools.partial(_v6, local=True)),
+    _Pattern(kind="ip", loose=_LOOSE_V4, strict=_V4, check=functools.partial(_v4, local=False), gate="number"),
+    _Pattern(kind="ip", gate="colons", strict=_V6, check=functools.partial(_v6, local=False)),
+    _Pattern(kind="ip_local", loose=_LOOSE_V4, strict=_V4, check=functools.partial(_v4, local=True), gate="number"),
+    _Pattern(kind="ip_local", gate="colons", strict=_V6, check=functools.partial(_v6, local=True)),
     _Pattern(
         kind="phone",
         literals=("tel", "phone", "fax", "mobile", "whatsapp", "line", "h/p"),
@@ -382,7 +377,7 @@ PATTERNS = (
         strict=r"(?i)(?<![a-z\-/.])" + _LABELLED + r"(?P<labelled>" + _DIALLED + r"(?:(?: / | ?, ?| & )" + _DIALLED + r"){0,2})"
         r"(?![0-9A-Za-z\x80-\xff]|[.,][0-9])",
         check=_phone,
-        number=True,
+        gate="number",
     ),
     _Pattern(
         kind="phone",
@@ -390,7 +385,7 @@ PATTERNS = (
         strict=r"(?<![0-9A-Za-z_\x80-\xff+=/\-^*)\]}])(?<![0-9] )(?P<intl>\+\(?[1-9](?:[ .\-()]{0,2}[0-9]){6,14})"
         r"(?![0-9A-Za-z\x80-\xff]|[.,%=][0-9]| ?[=+*/^])",
         check=_phone,
-        number=True,
+        gate="number",
     ),
     _Pattern(
         kind="phone",
@@ -398,7 +393,7 @@ PATTERNS = (
         strict=r"(?<![0-9A-Za-z_\x80-\xff+=/.\-(])(?P<nanp>(?:1[ .\-])?(?:\([0-9]{3}\) ?|[0-9]{3}[ .\-])[0-9]{3}[.\-][0-9]{4})"
         r"(?![0-9A-Za-z\x80-\xff\-/]|[.,][0-9])",
         check=_phone,
-        number=True,
+        gate="number",
     ),
 )  # fmt: skip
 
@@ -406,39 +401,47 @@ PATTERNS = (
 # -- over a column -----------------------------------------------------------------------------------------------------
 
 
+_KEYS = tuple(word for p in PATTERNS if p.kind == "secret" for word in p.literals)
+# What is asked of every text, all in one go; a pattern looks only at those that pass its gate.
+GATES = {
+    "secret": pl.col("text").str.contains_any(list(_KEYS), ascii_case_insensitive=True),
+    "email": pl.col("text").str.contains("@", literal=True),
+    "iban": pl.col("text").str.contains(r"(?-u)[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11}"),
+    "number": pl.col("text").str.contains(r"(?-u)[0-9](?:[ .()/-]{0,2}[0-9]){4}"),
+    "colons": pl.col("text").str.contains(r"(?-u)[0-9A-Fa-f]::|(?:[0-9A-Fa-f]{1,4}:){7}"),  # eight groups, or a gap
+}
+
+
 def find(texts: pa.Array) -> Hits:
     """Return every hit in string texts; nulls hold none."""
-    column = pl.Series("t", pl.from_arrow(texts.cast(pa.large_string())), dtype=pl.String).fill_null("")
-    keys = tuple(word for p in PATTERNS if p.kind == "secret" for word in p.literals)
-    gates = {"secret": _holding(column, None, keys, ""), "number": _holding(column, None, (), _NUMBER)}
+    column = pl.Series("text", pl.from_arrow(texts.cast(pa.large_string())), dtype=pl.String).fill_null("")
+    passed = pl.DataFrame({"text": column}).select(**GATES)
     rows: list[Array] = []
-    known: dict[str, Array] = {}  # what a loose pattern chose: addresses come twice
-    for pattern in PATTERNS:
-        chosen = known.get(pattern.loose) if pattern.loose else None
-        if chosen is None:
-            within = gates.get("secret" if pattern.kind == "secret" else "number" if pattern.number else "")
-            chosen = known[pattern.loose] = _holding(column, within, pattern.literals, pattern.loose)
-        if len(chosen):
-            rows.append(_search(column, chosen, pattern))
+    for gate in GATES:
+        within = np.flatnonzero(passed[gate].to_numpy())
+        if not len(within):
+            continue
+        mine = [p for p in PATTERNS if (p.gate or p.kind) == gate]
+        held = pl.DataFrame({"text": column.gather(within)}).select(
+            *(_holds(pattern).alias(str(k)) for k, pattern in enumerate(mine))
+        )
+        for k, pattern in enumerate(mine):
+            chosen = within[held[str(k)].to_numpy()]
+            if len(chosen):
+                rows.append(_search(column, chosen, pattern))
     if not rows:
         nothing = np.zeros(0, np.int64)
         return Hits(text=nothing, start=nothing, stop=nothing, kind=nothing)
     return _settle(np.concatenate(rows))
 
 
-def _holding(column: pl.Series, within: Array | None, literals: Sequence[str], pattern: str) -> Array:
-    """Return the numbers of the texts, of those `within`, that hold one of `literals` and a match of `pattern`."""
-    chosen = np.arange(len(column)) if within is None else within
-    for step in ("literals", "pattern"):
-        if not len(chosen) or not (literals if step == "literals" else pattern):
-            continue
-        part = column if len(chosen) == len(column) else column.gather(chosen)
-        if step == "literals":
-            holds = part.str.contains_any(list(literals), ascii_case_insensitive=True)
-        else:
-            holds = part.str.contains(pattern)
-        chosen = chosen[holds.to_numpy()]
-    return chosen
+def _holds(pattern: _Pattern) -> pl.Expr:
+    """Return whether a text holds a literal of `pattern` and a match of its loose form."""
+    text = pl.col("text")
+    asked = text.is_not_null()
+    if pattern.literals:
+        asked = asked & text.str.contains_any(list(pattern.literals), ascii_case_insensitive=True)
+    return asked & text.str.contains(pattern.loose) if pattern.loose else asked
 
 
 @functools.cache
