@@ -1,6 +1,6 @@
 """CLIP score from a tar of JPEGs and captions, against the bare model on tensors that lie in memory.
 
-    python benchmarks/clip.py [--arch ViT-B-32] [--samples 512] [--quick] [--device cpu]
+    python benchmarks/clip.py [--arch ViT-B-32] [--samples 256] [--quick] [--device cpu]
 
 The weights are random: speed does not depend on them. Every figure is of one process with one thread per library, as a worker
 has. Three rates of pairs (one image, one caption):
@@ -62,7 +62,7 @@ WORDS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", default="ViT-B-32")
-    parser.add_argument("--samples", type=int, default=512)
+    parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--device", default="cpu", help="cpu, or cuda for the part that needs a GPU")
     parser.add_argument("--quick", action="store_true", help="96 samples, three repeats")
     parser.add_argument("--measure", metavar="FOLDER", help=argparse.SUPPRESS)
