@@ -55,7 +55,8 @@ def mask(
     """Write the masked version of `source_version` as source `name` (default: its own) and return it.
 
     `kinds` are those of `filters/shared/pii.py`; `meta` is masked, dropped or kept as it is. `progress` hears (samples done,
-    samples in all). The same version and arguments give the same bytes, whichever engine runs it.
+    samples in all). The same version and arguments give the same bytes, whichever engine runs it. Where nothing is found
+    under the source's own name, the content is the same, and so is the version: `source_version` itself comes back.
     """
     kinds = tuple(k for k in pii.KINDS if k in _checked(kinds))
     if meta not in METAS:

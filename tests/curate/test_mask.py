@@ -146,6 +146,16 @@ def test_masking_the_masked_changes_nothing(store):
     assert len(store.sources()) == 2
 
 
+def test_where_nothing_is_found_the_version_is_the_same_one(store):
+    old = store.source("mail")
+    assert mask(store, old, kinds=["iban", "card"], engine=Serial()) == old
+    assert mask(store, old, kinds=["iban", "card"], engine=Dies(0)) == old
+    assert len(store.sources()) == 1
+    copy = mask(store, old, kinds=["iban"], name="copy", engine=Serial())
+    assert copy.spec["hits"] == {"iban": 0}
+    assert copy.spec["changed"] == 0
+
+
 def test_the_same_bytes_with_any_engine_and_after_being_stopped(store, tmp_path):
     old = store.source("mail")
     want = mask(store, old, kinds=["email", "phone"], name="serial", engine=Serial())
