@@ -14,7 +14,8 @@ from typing import Any
 from catalog.files import alone
 from catalog.store import DatasetVersion, SourceVersion, Store
 from curate import prepare
-from curate.decide import Bound, decide
+from curate.chunks import Bound
+from curate.decide import decide
 from curate.engines.base import Engine
 from curate.ingest import ingest
 from curate.prepare import Progress
