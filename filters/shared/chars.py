@@ -116,9 +116,11 @@ def table() -> Array:
     bits &= ~only
     cased = np.zeros(TABLE, np.uint32)
     mark(cased, _CASED, LETTER)
-    cased[[0xD7, 0xF7, 0x1BB, 0x1C0, 0x1C1, 0x1C2, 0x1C3, 0x387]] = 0
-    capital = (cased != 0) & upper
-    bits[capital] |= np.uint32(LETTER | CAPITAL)
+    cased[[0xD7, 0xF7, 0x1C0, 0x1C1, 0x1C2, 0x1C3, 0x387]] = 0
+    neither = [0x1BB, 0x1C5, 0x1C8, 0x1CB, 0x1F2]
+    bits[neither] |= np.uint32(LETTER)
+    cased[neither] = 0
+    bits[(cased != 0) & upper] |= np.uint32(LETTER | CAPITAL)
     bits[(cased != 0) & ~upper] |= np.uint32(LETTER | LOWER | BEFORE_STOP)
     young = np.zeros(TABLE, np.uint32)
     mark(young, _YOUNG_ICONS, 1)

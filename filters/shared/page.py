@@ -151,7 +151,7 @@ def _keep(
                     elif x == 112:
                         hit = hit or _reaches(data, j, i, 2, 32, 105)
                     elif x == 102:
-                        hit = hit or _reaches(data, j, i, 5, 109, 115)
+                        hit = hit or _reaches(data, j, i, 4, 109, 115)
                     elif c == 91:
                         bracket = True
                     elif c == 123:

@@ -1,6 +1,7 @@
 # ruff: noqa: E501
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +44,19 @@ def test_lines_that_go():
     assert one("\n".join(lines))["sentences"] == 4
     everything = {"terminal": False, "min_words": 0, "max_word": 0, "javascript": False, "policy": False}
     assert left("\n".join(lines), **everything) == "\n".join(line.strip() for line in lines)
+
+
+@pytest.mark.parametrize("phrase", ["javascript", *page.POLICY])
+@pytest.mark.parametrize("change", [str, str.upper, str.title, lambda p: p.replace("k", "\u212a")])
+def test_each_phrase_drops_its_line(phrase, change):
+    for line in (
+        f"{change(phrase)}s are named here.",
+        f"Here it is{change(phrase)}.",
+        f"Here [1]is the {change(phrase)}!",
+    ):
+        assert left(f"One two three.\n{line}") == "One two three.", line
+        assert left(line, javascript=phrase != "javascript", policy=phrase == "javascript") == line.replace("[1]", "")
+    assert broken(f.bounds, one(PAGE + f"\nThis is {change('lorem ipsum')}.")) == ["lorem_ipsum"]
 
 
 def test_citations_are_taken_out():
