@@ -2,8 +2,8 @@
 
     python benchmarks/quality_model.py [--data ../shared/data] [--quick]
 
-1. Alpaca: a model per rated subset (Claude >= 4.5, helpfulness >= 4.5, IFD) against the raw records, in five folds by prompt: how
-   it ranks the raw records that the rater selected against the others, none of them trained on.
+1. Alpaca: a model per rated subset (AlpaGasus rating >= 4.5, helpfulness >= 4.5, IFD) against the raw records, in five folds by
+   prompt: how it ranks the raw records that the rater selected against the others, none of them trained on.
 2. AlpacaEval: models that were fitted elsewhere score the answers of ten models; Spearman's rank correlation of the mean with
    the measured win rate, with the length-controlled one, with mean length, and the partial one with length held fixed; and over
    pairs of answers to one prompt, how often the better model's scores higher, at any length and at nearly the same.
@@ -28,7 +28,7 @@ from filters.base import load
 from filters.shared.text import assistant_tokens
 
 SUBSETS = {
-    "claude": ("claude_t45.jsonl", "rated >= 4.5 by Claude"),
+    "alpagasus": ("claude_t45.jsonl", "rated >= 4.5 (AlpaGasus)"),
     "helpfulness": ("helpfulness_t45.jsonl", "helpfulness rated >= 4.5"),
     "ifd": ("cherry_ifd_5_percent.jsonl", "top 5 % by IFD"),
 }
@@ -164,7 +164,7 @@ def ladder(data, out):
     asked = ["\n".join(t["value"] for t in r["conversations"]) for r in pairs]
     sides = {
         "GPT-4-written / raw Alpaca": (strong, raw),
-        "Claude >= 4.5 / raw Alpaca": (alpaca(data / "instruct_alpaca" / "claude_t45.jsonl"), raw),
+        "AlpaGasus / raw Alpaca": (alpaca(data / "instruct_alpaca" / "claude_t45.jsonl"), raw),
         "IFD / raw Alpaca": (alpaca(data / "instruct_alpaca" / "cherry_ifd_5_percent.jsonl"), raw),
         "chosen / rejected (299 DPO pairs)": (
             [(q, r["chosen"]["value"]) for q, r in zip(asked, pairs, strict=True)],
