@@ -47,6 +47,7 @@ def main() -> None:
         "latex": latex(args.data, few),
         "answers": answers(args.data, few),
         "leaks": leaks(args.data, few),
+        "rates": rates(args.data, few),
     }
     print(json.dumps(out))
 
@@ -534,6 +535,34 @@ def leaks(data: Path, few: int | None) -> Row:
     long = ~np.isnan(found["contained"])
     out["the whole solution (`contained`)"] = figures(of_clean["contained"][long] > 0, found["contained"][long] > 0)
     show("answer_leak: GSM8K questions", out)
+    return out
+
+
+def rates(data: Path, few: int | None) -> Row:
+    """How fast they are: fresh batches, kernels compiled; median of three."""
+    solutions = [(r["question"], r["answer"]) for r in jsonl(data / "gsm8k" / "train.jsonl", few)]
+    solutions += [(r["problem"], r["solution"]) for r in jsonl(data / "benchmarks" / "math_test.jsonl", few)]
+    texts = [row(i, q, a, "math") for i, (q, a) in enumerate(solutions)]
+    pages = [receipt(i, r) for i, r in enumerate(jsonl(data / "sroie_receipts" / "records.jsonl"))]
+    pages *= 2 if few else 20
+    names = {"arithmetic_check": texts, "latex_balance": texts, "latex_parse": texts, "symbol_density": texts}
+    names |= {"answer_agreement": texts, "answer_leak": texts, "charset": texts}
+    names |= dict.fromkeys((*BOX_FILTERS, "ocr_confidence"), pages)
+    out = {}
+    for name, rows in names.items():
+        flt = base.load(name)
+        flt.score(batch(rows[:2]))
+        times = []
+        for _ in range(3):
+            fresh = batch(rows)
+            started = time.perf_counter()
+            flt.score(fresh)
+            times.append(time.perf_counter() - started)
+        out[name] = {"samples": len(rows), "samples_per_s": round(len(rows) / sorted(times)[1])}
+    show(
+        "rates, one core: 12,473 solutions of math, and receipts with their boxes" if not few else "rates, one core",
+        out,
+    )
     return out
 
 

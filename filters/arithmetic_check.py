@@ -9,13 +9,14 @@ Looks at the assistant text. Applies where it has at least one step that can be 
   or another sign next to it is algebra and is not checked.
 
 In the text only what is surely wrong is wrong. A step is right if one way to read it is right: `3 / 1/4` may divide by a
-quarter, a `-` at its beginning may be a bullet, and `$1 / 2 = 50 cents` changes the unit (factors of 100, 1,000, 1,000,000, 12
-and 60 where the text speaks of cents, thousands, millions, dozens, minutes; powers of ten with `10^n`, which like other powers
-of decimals may be rounded by half a per cent). It is no step where it begins or ends in words: `15% of $80 = ...`, `12 x 1 and
-1/4`, `= 5 and 2/3`, `day 1 * 2`, `Remaining 10 = ...`, `plus 3`, `times 3`, `sin 30`; nor where the line before is unfinished,
-where the question defines an operator (`a * b = a^b`), nor, unless it is right, with a division or decimals and a remainder or
-rounding that the sentence names, an unknown (`= 2 d`), a number broken by a space (`14, 400`), a clock (`0900`), or a text
-that speaks of a modulus or of another base.
+quarter, `100 / 5 * 2` by the product, `8 + 6 / 12 + 8` may be one line over another, a `-` at its beginning may be a bullet,
+and `$1 / 2 = 50 cents` changes the unit (factors of 100, 1,000, 1,000,000, 12 and 60 where the text speaks of cents,
+thousands, millions, dozens, minutes; powers of ten with `10^n`). A quotient, and a power of decimals, may be rounded by half a
+per cent. It is no step where it begins or ends in words: `15% of $80 = ...`, `12 x 1 and 1/4`, `= 5 and 2/3`, `day 1 * 2`,
+`Remaining 10 = ...`, `plus 3`, `times 3`, `sin 30`; nor where the line before is unfinished, where the question defines an
+operator (`a * b = a^b`), nor, unless it is right, with a division or decimals and a remainder or rounding that the sentence
+names, an unknown (`= 2 d`), a number broken by a space (`14, 400`), a clock (`0900`), or in a text that speaks of a modulus, a
+digit or another base.
 
 - `steps` (count): steps checked. No bound.
 - `wrong_steps` (count): steps whose sides differ by more than rounding: one unit of the last decimal place written; whole
@@ -52,6 +53,7 @@ _SIGNS = (
     ("²", "^2"),
     ("³", "^3"),
     ("°", ""),
+    ("∗", "*"),
     (r"\%", "%"),
     ("{,}", ","),
 )
@@ -105,10 +107,12 @@ _OTHERWISE = tuple(
         b"xor",
         b"congruent",
         b"contradict",
+        b"digit",
     )
 )
 _ROUGHLY = tuple(
-    np.frombuffer(w, np.uint8) for w in (b"remainder", b"leftover", b"left over", b"round", b"nearest", b"approx")
+    np.frombuffer(w, np.uint8)
+    for w in (b"remainder", b"leftover", b"left over", b"round", b"nearest", b"approx", "余".encode())
 )
 _UNITS = tuple(np.frombuffer(w, np.uint8) for w in (b"cent", b"thousand", b"million", b"dozen", b"minute"))
 _FACTORS = (100.0, 1e3, 1e6, 12.0, 60.0)
@@ -159,7 +163,7 @@ def _says(data: Array, begin: int, end: int, word: Array) -> bool:
             continue
         same = True
         for k in range(len(word)):
-            if data[i + k] | 32 != word[k]:
+            if data[i + k] | 32 != word[k] | 32:
                 same = False
                 break
         if same:
@@ -264,8 +268,8 @@ def _clock(data: Array, begin: int, end: int) -> bool:
 def _evaluate(
     data: Array, begin: int, end: int, values: Array, signs: Array, right: int
 ) -> tuple[bool, float, int, int, bool]:
-    """Return whether `data[begin:end]` is an expression, its value, its operators, the decimals of its last number (-1:
-    fraction or none) and whether a `%` stands in it. `right` (0, 1): `a / b / c` is `a / (b / c)`.
+    """Return whether `data[begin:end]` is an expression, its value, its operators, the decimals of its last number (-1: fraction
+    or none) and whether a `%` stands in it. `right` 1: `a / b / c` is `a / (b / c)`; 2: `a / b * c` is `a / (b * c)`.
 
     Two stacks: a value is folded into the one before it as soon as no tighter operator can follow.
     """
@@ -331,9 +335,13 @@ def _evaluate(
         if c == 43:
             sign = 1
         elif c == 45:
+            if i + 1 < end and data[i + 1] == 45:
+                return False, 0.0, 0, 0, False  # a dash
             sign = 2
         elif c == 42:
             sign = 3
+        elif c == 88 and 48 <= data[i - 1] <= 57:
+            return False, 0.0, 0, 0, False  # `0.9X`: an unknown
         elif c == 120 or c == 88:
             # A letter x multiplies only what is a number on both sides: `3x - 8` is algebra.
             k = i + 1
@@ -344,6 +352,8 @@ def _evaluate(
             else:
                 return False, 0.0, 0, 0, False
         elif c == 47:
+            if i + 1 < end and data[i + 1] == 45 and (i + 2 == end or data[i + 2] == 32):
+                return False, 0.0, 0, 0, False  # `5/-`: rupees
             sign = 4
         elif c == 94:
             sign = 7
@@ -360,7 +370,7 @@ def _evaluate(
             s = signs[depth - 1]
             if sign == 7 or ((sign == 3 or sign == 4) and s < 3):
                 break
-            if right and sign == 4 and s == 4:
+            if s == 4 and ((right == 1 and sign == 4) or (right == 2 and (sign == 3 or sign == 4))):
                 break
             depth -= 1
             if s == 5:
@@ -410,6 +420,45 @@ def _evaluate(
     if depth or top != 1 or not abs(values[0]) < 1e15:
         return False, 0.0, 0, 0, False
     return True, values[0], operators, decimals, percent
+
+
+@kernel
+def _read(
+    data: Array, begin: int, end: int, values: Array, signs: Array, way: int
+) -> tuple[bool, float, int, int, bool]:
+    """Evaluate in one of four ways: those of `_evaluate`, or 3: `a + b / c + d` is `(a + b) / (c + d)`, one line over another."""
+    if way < 3:
+        return _evaluate(data, begin, end, values, signs, way)
+    while begin < end and (data[begin] == 32 or data[begin] == 36):
+        begin += 1
+    while end > begin and (data[end - 1] == 32 or data[end - 1] == 36):
+        end -= 1
+    depth = 0
+    bar = -1
+    inner = data[begin] == 40 and data[end - 1] == 41  # one pair of brackets around it all
+    for k in range(begin, end):
+        depth += data[k] == 40
+        depth -= data[k] == 41
+        inner &= depth > 0 or k == end - 1
+    depth = -1 if inner else 0
+    for k in range(begin, end):
+        depth += data[k] == 40
+        if data[k] == 47 and depth == 0:
+            if bar >= 0:
+                return False, 0.0, 0, 0, False
+            bar = k
+        depth -= data[k] == 41
+    if bar < 0:
+        return False, 0.0, 0, 0, False
+    begin += inner
+    end -= inner
+    ok, a, ao, _, ap = _evaluate(data, begin, bar, values, signs, 0)
+    if not ok:
+        return False, 0.0, 0, 0, False
+    ok, b, bo, _, bp = _evaluate(data, bar + 1, end, values, signs, 0)
+    if not ok or b == 0.0:
+        return False, 0.0, 0, 0, False
+    return True, a / b, ao + bo + 1, -1, ap or bp
 
 
 @kernel
@@ -601,8 +650,13 @@ def _check(data: Array, offsets: Array, wanted: Array, allowed: Array) -> Array:
                 if doubt or _clock(plain, first, high):
                     continue
                 unknown = stop < size and _letter(plain[stop]) and not (stop + 1 < size and _letter(plain[stop + 1]))
-                if unknown:  # `= 2 d`: a product
+                if unknown or (stop < size and plain[stop] >= 128):  # `= 2 d`: a product; a sign that is not known
                     continue
+                quotient = False
+                for k in range(low, e):
+                    quotient |= plain[k] == 47
+                if quotient and abs(a - b) < 0.005 * abs(b):
+                    continue  # rounded, though nobody says so
                 power = False
                 ten = False
                 decimal = False
@@ -629,12 +683,12 @@ def _check(data: Array, offsets: Array, wanted: Array, allowed: Array) -> Array:
                 if named:
                     continue
                 # Every other way to read it.
-                for way in range(8):
-                    start = first + 1 if way & 4 else low
-                    if way & 4 and lead != 45:
+                for way in range(32):
+                    start = first + 1 if way & 16 else low
+                    if way & 16 and lead != 45:
                         break
-                    ok, a, ao, ad, ap = _evaluate(plain, start, e, values, signs, way & 1)
-                    ok2, b, bo, bd, bp = _evaluate(plain, e + 1, high, values, signs, way & 2)
+                    ok, a, ao, ad, ap = _read(plain, start, e, values, signs, way & 3)
+                    ok2, b, bo, bd, bp = _read(plain, e + 1, high, values, signs, (way >> 2) & 3)
                     if ok and ok2:
                         wrong &= _differ(a, ao, ad, b, bo, bd, int(ap) + int(bp), 1.0)
                         for u in range(len(_UNITS)):

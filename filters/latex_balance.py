@@ -1,7 +1,8 @@
 r"""Unbalanced LaTeX.
 
-Looks at the assistant text, without fenced code and `[asy]` blocks. Applies where there is LaTeX: a command of two letters or
-more (`\frac`), `\(`, `\[`, `$$`, or two dollar signs with `^`, `_` or `\` between them; not to task `code`.
+Looks at the assistant text, without code (fenced or in backticks) and `[asy]` blocks. Applies where there is LaTeX: a command
+that is nothing else (`\frac`, `\alpha`, `\begin{`, not the `\log` of a path), `\(`, `\[`, `$$`, or two dollar signs with `^`,
+`_` or `\` between them that are no variables of a program; not to task `code`.
 
 - `unmatched` (count): delimiters without their counterpart: `$`, `$$`, `\(` `\)`, `\[` `\]`, `{` `}`, `\begin{x}` `\end{x}`
   (the name counts), `\left` `\right`; they must be nested (`{ \( } \)` has two that are not). A backslash takes a sign's

@@ -1,6 +1,6 @@
 r"""How much of a text is mathematics.
 
-Looks at the assistant text, without fenced code and `[asy]` blocks; null without words and symbols, and for task `code`.
+Looks at the assistant text, without code and `[asy]` blocks; null without words and symbols, and for task `code`.
 
 - `symbols` (0..1): share of mathematical symbols among all words, numbers and symbols. A symbol is a character of Unicode's
   category Sm (`+ = < > | ~ × ÷ ± ∑ ∫ ≤ →`), one of `* / -` between two letters or digits of which one is a digit, with or
@@ -20,17 +20,15 @@ import unicodedata
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from filters.base import scorer
-from filters.shared.latex import CODE, scanned
+from filters.shared.latex import scanned, without_code
 from filters.shared.text import (
     DIGIT,
     IGNORED,
     SPACE,
     WORD,
     Array,
-    assistant,
     buffers,
     class_of,
     classes,
@@ -119,7 +117,7 @@ def _count(data: Array, offsets: Array, wanted: Array, kinds: Array, signs: Arra
 )
 def symbol_density(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Score the assistant texts of `batch`."""
-    raw = buffers(pc.replace_substring_regex(assistant(batch), CODE, " "))
+    raw = buffers(without_code(batch))
     wanted = raw.valid & ~is_task(batch, "code")
     words, numbers, symbols = _count(raw.data, raw.offsets, wanted, classes(), _signs()).T
     total = words + numbers + symbols

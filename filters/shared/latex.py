@@ -24,9 +24,27 @@ import pyarrow.compute as pc
 
 from filters.shared.text import Array, assistant, buffers, cached, is_task, kernel
 
-LATEX = r"\\[a-zA-Z]{2,}|\\[()\[\]]|\$\$|\$[^$\n]{0,200}[\^_\\][^$\n]{0,200}\$"
+# A text has LaTeX by a command that is nothing else (`C:\log` is a path, `\d+` a regular expression), an opening or closing
+# bracket of mathematics next to what may stand in it, or two dollars with a sign of mathematics between them that are no
+# variables of PHP.
+_NAMES = (
+    "alpha|beta|gamma|delta|epsilon|varepsilon|zeta|eta|theta|lambda|mu|nu|xi|pi|rho|sigma|tau|phi|varphi|chi|psi|omega|Gamma|Delta|"
+    "Theta|Lambda|Sigma|Phi|Psi|Omega|cdot|times|div|pm|mp|leq|geq|neq|le|ge|ne|approx|equiv|infty|sum|prod|int|lim|ldots|cdots|"
+    "quad|qquad|(?:left|right|Left|Right|up|down|long)+arrow|implies|iff|notin|subset|cup|cap|emptyset|forall|exists|partial|nabla|"
+    "angle|triangle|circ|perp|parallel|cong|sin|cos|tan|ln|limits|displaystyle|odot"
+)
+LATEX = (
+    r"\\(?:"
+    + _NAMES
+    + r")(?:[^A-Za-z\\]|$)|\\[dtc]?frac\b|\\sqrt\b|\\(?:left|right)\s*[(){}\[\]|.\\]|\\(?:text|mathrm|mathbf|mathbb|mathcal|"
+    r"boxed|overline|underline|hat|bar|vec|binom|begin|end|operatorname|pmod)\s*\{|(?:^|[^\\\w])\\[(\[]\s*[\w\\{(-]|[\w}).]\s*\\[)\]]|\$\$|"
+    r"(?:^|[^\w$\\])\$[^$\n]{0,200}[\^_\\][^$\n]{0,200}\$(?:[^\w{]|$)"
+)
 DELIMITER = r"\\[(\[]|\$|\\begin"
-CODE = r"(?s)```.*?(?:```|$)|\[asy\].*?\[/asy\]"  # fenced code; Asymptote, as the MATH data has it
+# Fenced code, code within a line, and Asymptote as the MATH data has it.
+CODE = r"(?s)```.*?(?:```|$)|\[asy\].*?\[/asy\]"
+SPAN = r"(^|[^`])`[^`\n]+`"
+
 
 # What a command is to the scanner.
 ONE, TWO, OPTIONAL, TEXT, CLEAR, ALIGNS = 1, 2, 4, 8, 16, 32
@@ -481,11 +499,20 @@ def _scan(
     return out
 
 
+def without_code(batch: pa.RecordBatch) -> pa.Array:
+    """Return the assistant texts without code in them."""
+
+    def make() -> pa.Array:
+        return pc.replace_substring_regex(pc.replace_substring_regex(assistant(batch), CODE, " "), SPAN, r"\1 ")
+
+    return cached(batch, "without_code", make)
+
+
 def scanned(batch: pa.RecordBatch) -> tuple[Array, Array]:
     """Return which assistant texts have LaTeX, and per text: unmatched delimiters, formulas, broken formulas."""
 
     def make() -> tuple[Array, Array]:
-        texts = pc.replace_substring_regex(assistant(batch), CODE, " ")
+        texts = without_code(batch)
         there = np.asarray(pc.fill_null(pc.match_substring_regex(texts, LATEX), False))
         applies = there & ~is_task(batch, "code")
         bare = ~np.asarray(pc.fill_null(pc.match_substring_regex(texts, DELIMITER), False))

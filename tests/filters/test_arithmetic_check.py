@@ -51,7 +51,9 @@ def test_powers_brackets_and_latex(text, expected):
     "text",
     [r"$\sqrt{9} + 1 = 5$", r"$\sqrt 9 + 1 = 5$", r"$\log_2 8 + 1 = 3$", "sin 30 + 1 = 2", r"$302-296=2 d$", r"$101_2 + 1 = 110_2$", "$1^2 +\n2^2 + 3^2 = 14$",
      r"$\frac{3 \times 10^{8}}{530 \times 10^{3}} = 566$", r"$2.5 \times 10^{4} = 25$ kJ", r"$1000 \cdot 1.01875^8 = 1160$", "3:4 = 6/8", "7 + 8 = 3 (mod 12)",
-     "7 + 8 = 3, as the clock shows", "5 + 5 = 12 in base 8", r"$[565-\sqrt{436}] \frac{1}{96.3} = 3$", r"$f(2) = 3$ and $2^x = 1 + 2$", r"$\binom{5}{2} = 11$", "17/3 = 6 to the nearest unit"],
+     "7 + 8 = 3, as the clock shows", "5 + 5 = 12 in base 8", r"$[565-\sqrt{436}] \frac{1}{96.3} = 3$", r"$f(2) = 3$ and $2^x = 1 + 2$", r"$\binom{5}{2} = 11$", "17/3 = 6 to the nearest unit",
+     "100 / 5 * 2 = 10", "8 + 6 / 120 + 80 = 14 / 200 = 7%", "( 510 × 5 + 240 × 25 / 10 ) = ( 8550 / 10 )", "20 / 30 ∗ 100 = 66.667", "14200 / 60 = 237", "0.9X(0.02) = 72",
+     "0.6875*2 = 1.375--1", "25*8% = 2/- 25", "7 / 8 = 0 余数 7", "The unit's digit of 9^3 = 9"],
 )  # fmt: skip
 def test_what_else_may_be_right_is_not_wrong(text):
     assert check(text)[1] in (0, None)

@@ -29,7 +29,20 @@ def test_unbalanced(text, count):
     assert unmatched(text) == count
 
 
-@pytest.mark.parametrize("text", ["It costs $5 or $10.", "no math", "{", "```\n\\frac{1\n```", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It costs $5 or $10.",
+        "no math",
+        "{",
+        "```\n\\frac{1\n```",
+        "",
+        r"see C:\xampp\log {",
+        r"`^\frac{$`",
+        "<?php $sql_a = $row_b; {",
+        r"match /\d+\w{/",
+    ],
+)
 def test_texts_without_latex_do_not_apply(text):
     assert unmatched(text) is None
 
