@@ -223,6 +223,7 @@ def ask(peer: str, full: Path, tiny: Path, work: Path, repeats: int) -> dict:
     script = HERE / f"_text_{peer.replace('-', '_')}.py"
     command = [peers.python(peer), script, full, tiny, work, str(repeats)]
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    clean["PATH"] = f"{peers.python(peer).parent}{os.pathsep}{clean.get('PATH', '')}"  # its `ray`, not ours
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=clean, check=False)
     if done.returncode:
         print(done.stderr[-3000:], file=sys.stderr)
