@@ -121,34 +121,41 @@ class Clip:
 
     @functools.cached_property
     def _pictures(self) -> Forward:
-        import torch
-
-        def network(batch: npt.NDArray[Any]) -> Vectors:
-            x = self._halves[1](torch.from_numpy(batch).to(self.device))
-            return self._out(self.model.encode_image(x.to(self.dtype)))
+        def network(batch: npt.NDArray[Any]) -> Any:
+            return self._out(self.model.encode_image(self._halves[1](self._there(batch)).to(self.dtype)))
 
         return self._forward(network)
 
     @functools.cached_property
     def _texts(self) -> Forward:
+        return self._forward(lambda ids: self._out(towers.encode_text(self.model, self._there(ids))))
+
+    def _there(self, batch: npt.NDArray[Any]) -> "torch.Tensor":
         import torch
 
-        return self._forward(
-            lambda ids: self._out(towers.encode_text(self.model, torch.from_numpy(ids).to(self.device)))
-        )
+        x = torch.from_numpy(batch)
+        if self.device.startswith("cuda"):  # from pinned memory the copy does not wait for the GPU
+            return x.pin_memory().to(self.device, non_blocking=True)
+        return x.to(self.device)
 
     def _forward(self, network: Any) -> Forward:
         if self.device == "cpu":
-            return Forward(network=network, grows=False)
+            return Forward(network=network, fetch=_fetch, grows=False)
         import torch
 
         weights = sum(p.numel() for p in self.model.parameters())
         card = torch.cuda.get_device_name(self.device) if self.device.startswith("cuda") else self.device
-        return Forward(network=network, grows=True, identity=f"{card} {torch.__version__} {weights} {self.dtype}")
+        return Forward(
+            network=network, fetch=_fetch, grows=True, identity=f"{card} {torch.__version__} {weights} {self.dtype}"
+        )
 
-    def _out(self, y: Any) -> Vectors:
-        out: Vectors = (y[0] if isinstance(y, tuple) else y).float().cpu().numpy()
-        return out
+    def _out(self, y: Any) -> Any:
+        return (y[0] if isinstance(y, tuple) else y).float()
+
+
+def _fetch(y: Any) -> Vectors:
+    out: Vectors = y.cpu().numpy()
+    return out
 
 
 def _unit(vectors: Sequence[Vectors]) -> Vectors:

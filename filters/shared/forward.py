@@ -36,9 +36,13 @@ GAIN = 1.1
 
 @dataclass(frozen=True, kw_only=True)
 class Forward:
-    """Runs `network` (a batch in, one vector per input out; both numpy) over inputs of equal shape."""
+    """Runs `network` (a numpy batch in, something that `fetch` turns into one vector per input out) over equal shapes.
 
-    network: Callable[[Array], Array]
+    A GPU works on one batch while the next one is put together: what comes out is fetched one batch later.
+    """
+
+    network: Callable[[Array], Any]
+    fetch: Callable[[Any], Array] = lambda out: out
     grows: bool  # on a GPU: the size is found; otherwise it is fixed
     identity: str = ""  # of network and device: what a size that was found is remembered by
     clock: Callable[[], float] = time.perf_counter
@@ -46,6 +50,15 @@ class Forward:
 
     def run(self, inputs: Iterable[Array]) -> Iterator[Array]:
         """Yield one vector per input, in order; inputs are taken as they are needed."""
+        begun: tuple[Any, int] | None = None
+        for following in self._begin(inputs):
+            if begun is not None:
+                yield from self.fetch(begun[0])[: begun[1]]
+            begun = following
+        if begun is not None:
+            yield from self.fetch(begun[0])[: begun[1]]
+
+    def _begin(self, inputs: Iterable[Array]) -> Iterator[tuple[Any, int]]:
         waiting: list[Array] = []
         for one in inputs:
             waiting.append(one)
@@ -64,7 +77,8 @@ class Forward:
                 self.sizes[one.shape] = CPU_BATCH if self._steady(one) else 1
         return self.sizes[one.shape]
 
-    def _batch(self, inputs: list[Array]) -> Iterator[Array]:
+    def _batch(self, inputs: list[Array]) -> Iterator[tuple[Any, int]]:
+        """Yield what comes out of each batch, and how many of it are no padding."""
         done = 0
         while done < len(inputs):
             size = self.size(inputs[0])
@@ -79,13 +93,13 @@ class Forward:
                     raise UserError(msg, hint="use fewer workers for each GPU, or a smaller model") from e
                 self.sizes[inputs[0].shape] = size // 2
                 continue
-            yield from out[: len(part)]
+            yield out, len(part)
             done += len(part)
 
     def _steady(self, one: Array) -> bool:
         """Tell whether neither the place in the batch nor the neighbours change a bit of the result."""
-        alike = self.network(np.stack([one] * CPU_BATCH))
-        among = self.network(np.stack([one, *[np.zeros_like(one)] * (CPU_BATCH - 2), one]))
+        alike = self.fetch(self.network(np.stack([one] * CPU_BATCH)))
+        among = self.fetch(self.network(np.stack([one, *[np.zeros_like(one)] * (CPU_BATCH - 2), one])))
         return bool((alike == alike[:1]).all() and (among[[0, -1]] == alike[:1]).all())
 
     def _find(self, one: Array) -> int:
@@ -93,10 +107,10 @@ class Forward:
         while size <= MOST:
             batch = np.stack([one] * size)
             try:
-                self.network(batch)  # the first pass of a shape also picks its kernels
+                self.fetch(self.network(batch))  # the first pass of a shape also picks its kernels
                 began = self.clock()
                 for _ in range(3):
-                    self.network(batch)
+                    self.fetch(self.network(batch))
                 now = 3 * size / max(self.clock() - began, 1e-9)
             except Exception as e:
                 if not out_of_memory(e):
@@ -112,7 +126,7 @@ class Forward:
     def _shrink(self, one: Array, size: int) -> int:
         while size > 1:
             try:
-                self.network(np.stack([one] * size))
+                self.fetch(self.network(np.stack([one] * size)))
             except Exception as e:
                 if not out_of_memory(e):
                     raise

@@ -137,3 +137,19 @@ def test_ahead_works_while_its_taker_does() -> None:
     for _ in ahead(slow(), 4):
         time.sleep(0.05)
     assert time.monotonic() - began < 0.37
+
+
+def test_a_batch_is_fetched_after_the_next_has_begun() -> None:
+    seen: list[str] = []
+
+    def network(batch: np.ndarray) -> np.ndarray:
+        seen.append(f"begin {int(batch[0, 0])}")
+        return batch[:, :1]
+
+    def fetch(out: np.ndarray) -> np.ndarray:
+        seen.append(f"fetch {int(out[0, 0])}")
+        return out
+
+    f = Forward(network=network, fetch=fetch, grows=True, sizes={(3,): 2})
+    assert run(f, 5) == [0, 1, 2, 3, 4]
+    assert seen == ["begin 0", "begin 2", "fetch 0", "begin 4", "fetch 2", "fetch 4"]
