@@ -26,7 +26,7 @@ from filters.shared.planes import Cuts, Cutter
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[Any]
 MAX_SIDE = 2048
-GROUP = 4  # pictures that are cut and then measured together: their planes fit into a core's own cache
+GROUP = 8  # pictures that are cut and then measured together: their planes fit into a core's own cache
 MAX_PIXELS = 1 << 28  # above it nothing is decoded, whatever Pillow's own limit is set to; ingest has a lower limit
 
 

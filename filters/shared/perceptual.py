@@ -191,32 +191,39 @@ def _median(values: Array) -> float:
 def _chroma(pixels: Array, out: Array) -> None:
     """Fill `out` with the mean colour differences (Cb, then Cr) of the cells of an 8 x 8 grid."""
     down, across = pixels.shape
+    columns = np.empty((2, across), np.int32)
     for i in range(CHROMA):
         top = i * down // CHROMA
         bottom = max((i + 1) * down // CHROMA, top + 1)
+        greens = np.zeros(across, np.int64)
+        others = np.zeros(across, np.int64)  # red, and blue 32 bits above it
+        for begin in range(top, bottom, 64):
+            columns[:] = 0
+            for y in range(begin, min(begin + 64, bottom)):
+                _sums(pixels[y], columns[0], columns[1])
+            for x in range(across):
+                greens[x] += columns[0, x]
+                others[x] += (columns[1, x] & 0xFFFF) + (np.int64(columns[1, x] >> 16) << 32)
         for j in range(CHROMA):
             left = j * across // CHROMA
             right = max((j + 1) * across // CHROMA, left + 1)
-            red = np.int64(0)
-            green = np.int64(0)
-            blue = np.int64(0)
-            for y in range(top, bottom):
-                row = pixels[y]
-                r = np.int32(0)
-                g = np.int32(0)
-                b = np.int32(0)
-                for x in range(left, right):
-                    v = row[x]
-                    r += np.int32(v & np.uint32(255))
-                    g += np.int32((v >> np.uint32(8)) & np.uint32(255))
-                    b += np.int32((v >> np.uint32(16)) & np.uint32(255))
-                red += r
-                green += g
-                blue += b
+            green = greens[left:right].sum()
+            other = others[left:right].sum()
+            red = other & 0xFFFFFFFF
+            blue = other >> 32
             n = np.float64((bottom - top) * (right - left))
             grey = 0.299 * red + 0.587 * green + 0.114 * blue
             out[i * CHROMA + j] = np.uint8(min(max((blue - grey) * 0.564 / n + 128.5, 0.0), 255.0))
             out[CHROMA * CHROMA + i * CHROMA + j] = np.uint8(min(max((red - grey) * 0.713 / n + 128.5, 0.0), 255.0))
+
+
+@kernel
+def _sums(pixels: Array, greens: Array, others: Array) -> None:
+    """Add up the greens, and the reds and blues in the halves of a number: at most 128 rows of them fit."""
+    for x in range(greens.size):
+        v = pixels[x]
+        greens[x] += np.int32((v >> np.uint32(8)) & np.uint32(255))
+        others[x] += np.int32(v & np.uint32(0xFF00FF))
 
 
 class Signatures:

@@ -265,6 +265,11 @@ def average(total: Array, to: Array, scale: float) -> None:
         for j in range(sw):
             to[j] = np.uint8(np.float64(total[2 * j] + total[2 * j + 1]) * share + 0.5)
         return
+    if width == 3 * sw:
+        share = scale * np.float64(sw)
+        for j in range(sw):
+            to[j] = np.uint8(np.float64(total[3 * j] + total[3 * j + 1] + total[3 * j + 2]) * share + 0.5)
+        return
     if width == 4 * sw:
         share = scale * np.float64(sw)
         for j in range(sw):

@@ -82,7 +82,8 @@ def test_huge_images_are_halved() -> None:
     assert out.shape == (5, MAX_SIDE, 3)
 
 
-def test_measures_are_taken_together_and_pictures_decoded_once() -> None:
+def test_measures_are_taken_together_and_pictures_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("filters.shared.images.GROUP", 4)
     reader, calls = Memory(), []
 
     def first(cuts: Cuts) -> np.ndarray:
