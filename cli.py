@@ -146,6 +146,67 @@ def ingest(
     emit(rows) if as_json else table(rows)
 
 
+@cuvee.command()
+@click.argument("source")
+@click.option(
+    "--kinds",
+    required=True,
+    help="What to mask, joined by commas (secret, email, phone, card, iban, ssn, ip, ip_local), or all.",
+)
+@click.option("--as", "name", default=None, help="Name of the masked source.  [default: its own, as a new version]")
+@click.option(
+    "--meta",
+    type=click.Choice(["mask", "drop", "keep"]),
+    default="mask",
+    show_default=True,
+    help="What becomes of `meta`.",
+)
+@STORE
+@engine_options
+@JSON
+def mask(
+    source: str,
+    kinds: str,
+    name: str | None,
+    meta: str,
+    store: Path,
+    engine: str,
+    workers: int | None,
+    ray_address: str | None,
+    as_json: bool,
+) -> None:
+    """Write a new version of the stored SOURCE in which personal data and secrets are placeholders.
+
+    A recipe takes it as `{name: NAME, format: stored}`. `cuvee filters show pii --source SOURCE` counts first.
+
+    \b
+    cuvee mask pages --kinds email,phone --as pages-masked
+    """
+    from catalog.store import Store
+    from curate.mask import mask as write_masked
+    from filters.shared.pii import KINDS
+
+    where = Store(store)
+    version = where.source(source)
+    wanted = list(KINDS) if kinds == "all" else [k.strip() for k in kinds.split(",") if k.strip()]
+    with opened(engine, workers, ray_address) as eng, bars() as progress:
+        made = write_masked(
+            where, version, kinds=wanted, name=name, meta=meta, engine=eng,
+            progress=lambda done, total: progress(f"mask {version.name}", done, total),
+        )  # fmt: skip
+    found = made.digest != version.digest
+    hits = dict(made.spec["hits"]) if found else {}
+    changed = made.spec["changed"] if found else 0
+    if as_json:
+        emit({"source": version.ref, "masked": made.ref, "samples": made.samples, "changed": changed, "hits": hits})
+        return
+    if not found:
+        say("nothing was found: the version stays what it is")
+    else:
+        table([{"kind": k, "masked": n} for k, n in hits.items()])
+    click.echo(f"source   {made.ref}  {made.samples:,} samples, {changed:,} changed")
+
+
 # -- curation ----------------------------------------------------------------------------------------------------------
 
 
@@ -659,6 +720,51 @@ def recipe_init(
     if out is not None:
         folder = made.data and Path(made.data) != out.parent.absolute()
         say(f"next: cuvee run {out}{f' --data {made.data}' if folder else ''} --store {store}")
+
+
+@cuvee.command("fit-quality")
+@click.option(
+    "--good", multiple=True, required=True, help="A stored source or a file of good examples; may be given again."
+)
+@click.option("--bad", multiple=True, required=True, help="The same of ordinary ones.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the model; must not be there yet."
+)
+@click.option(
+    "--set", "settings", multiple=True, help="A setting of the fit as `key=value`: order, bits, epochs, rate, seed, .."
+)
+@STORE
+@JSON
+def fit_quality_command(
+    good: Sequence[str], bad: Sequence[str], out: Path, settings: Sequence[str], store: Path, as_json: bool
+) -> None:
+    """Fit a quality classifier: which texts read like the good ones? The filter `quality` takes the folder as `model`.
+
+    Look at the held-out figures and the most telling words before you trust it: it learns whatever tells the sides apart.
+
+    \b
+    cuvee fit-quality --good trusted --bad pages --out models/good
+    cuvee fit-quality --good rated.jsonl --bad raw.jsonl --out models/good --set epochs=3
+    """
+    import yaml
+
+    from catalog.store import Store
+    from curate import fit_quality
+
+    for setting in settings:
+        if "=" not in setting:
+            msg = f"cannot read `--set {setting}`: expected `key=value`, as `epochs=3`"
+            raise UserError(msg, usage=True)
+    config = fit_quality.config({k: yaml.safe_load(v) for k, _, v in (x.partition("=") for x in settings)})
+    with bars() as progress:
+        found = fit_quality.fit_refs(
+            Store(store), good, bad, out, config=config, progress=lambda d, t: progress("fit quality", d, t)
+        )
+    if as_json:
+        emit({"model": str(out), **found})
+        return
+    table([{"measure": k, "value": v} for k, v in found.items() if isinstance(v, int | float | str | None)])
+    click.echo(f"model    {out}")
 
 
 # -- mixtures ----------------------------------------------------------------------------------------------------------

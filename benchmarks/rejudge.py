@@ -51,7 +51,9 @@ def main() -> None:
         assert len(kept) == repeats, "every bound keeps another number of samples"
         plan, plan_s = command(home, "plan", bound="4.9")
         assert plan["passes"]["samples"] == 0
-        guesses = [command(home, "what-if", "--set", f"gopher_quality.mean_word_length.min=4.{k}5")[1] for k in range(repeats)]
+        guesses = [
+            command(home, "what-if", "--set", f"gopher_quality.mean_word_length.min=4.{k}5")[1] for k in range(repeats)
+        ]
     result = {
         "samples": samples,
         "first_run_s": round(first_s, 1),

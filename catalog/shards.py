@@ -40,7 +40,8 @@ def write_table(path: Path, table: pa.Table) -> None:
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read one Parquet file; raise `UserError` when it is missing or damaged."""
     try:
-        with pq.ParquetFile(path) as f:  # not `pq.read_table`: it loads the dataset module, half a second, and is slower per file
+        # Not `pq.read_table`: it loads the dataset module, half a second, and is slower per file.
+        with pq.ParquetFile(path) as f:
             return f.read(columns=list(columns) if columns is not None else None)
     except FileNotFoundError:
         msg = f"no such file: `{path}`"

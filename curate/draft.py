@@ -19,9 +19,10 @@ import yaml
 from catalog.errors import UserError
 from catalog.histogram import brief, draw, histogram
 from catalog.judge import plain
-from catalog.store import SourceVersion, Store
+from catalog.store import SHORT, SourceVersion, Store
 from curate import explain, uses
-from curate.ingest import MAX_PIXELS
+from curate.ingest import MAX_PIXELS, STORED
+from curate.sources.base import names as formats
 from curate.sources.base import parameters
 from filters import base
 
@@ -129,10 +130,15 @@ def _distinct(sources: Sequence[SourceVersion]) -> None:
 
 def _entries(sources: Sequence[SourceVersion]) -> tuple[str, list[dict[str, Any]]]:
     """Return the folder that paths start at and the sources as a recipe has them; absolute paths where folders differ."""
-    folders = {str(s.volatile.get("data", "")) for s in sources}
+    read = [s for s in sources if s.spec["format"] in formats()]
+    folders = {str(s.volatile.get("data", "")) for s in read}
     data = folders.pop() if len(folders) == 1 else ""
     out = []
     for s in sources:
+        role = {"role": s.role} if s.role != "train" else {}
+        if s.spec["format"] not in formats():  # made from another version, by masking
+            out.append({"name": s.name, "format": STORED, "version": s.digest[:SHORT], **role})
+            continue
         own = {k: v for k, v in s.spec.items() if k in parameters(str(s.spec["format"]))}
         if not data:
             own |= {k: _absolute(v, str(s.volatile.get("data", ""))) for k, v in own.items() if k in _PATHS and v}
@@ -143,7 +149,7 @@ def _entries(sources: Sequence[SourceVersion]) -> tuple[str, list[dict[str, Any]
             "task": s.spec.get("task", "other"),
             "license": s.license,
         }
-        out.append(entry | ({"role": s.role} if s.role != "train" else {}))
+        out.append(entry | role)
     return data, out
 
 

@@ -41,13 +41,14 @@ ALLOWED = {
     "JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp",
     "GIF": "image/gif", "BMP": "image/bmp", "TIFF": "image/tiff",
 }  # fmt: skip
+STORED = "stored"
 ROLES = ("train", "eval", "fit")  # eval: decontaminated against, never trained on; fit: only fits models
 _NAME = "letters, digits, `_`, `-` and `.`, beginning with a letter or digit"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceSpec:
-    """What to ingest: a recipe's entry under `sources`."""
+    """What to ingest: a recipe's entry under `sources`. With format `stored` nothing is read: it names a version in the store."""
 
     name: str
     format: str
@@ -75,12 +76,14 @@ class SourceSpec:
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> "SourceSpec":
         """Return the spec of one entry of a recipe: {name, format, path, task, license, role, <the format's own>}."""
-        own = ("task", "license", "role")
+        own: tuple[str, ...] = ("task", "license", "role")
         for key in ("name", "format"):
             if not isinstance(entry.get(key), str):
                 msg = f"a source needs `{key}`: {json.dumps(dict(entry), default=str)[:120]}"
                 raise UserError(msg, usage=True)
-        known = [*base.parameters(entry["format"]), *own, "name", "format"]
+        theirs = ["version"] if entry["format"] == STORED else base.parameters(entry["format"])
+        own = ("role",) if entry["format"] == STORED else own  # a stored sample has its task and licence already
+        known = [*theirs, *own, "name", "format"]
         unknown_keys(entry, known, f"source `{entry['name']}`")
         params = {k: v for k, v in entry.items() if k not in (*own, "name", "format")}
         return cls(
@@ -249,11 +252,15 @@ def ingest(
 ) -> SourceVersion:
     """Read `spec` into `store` and return its version; `progress` hears (rows done, rows in all) after every shard.
 
+    A source of format `stored` is there already, a masked version for instance.
+
     The same input gives the same digests with any engine and any number of workers, however often it was killed on the way.
     """
     if shard_rows < 1 or max_pixels < 1:
         msg = "`shard_rows` and `max_pixels` must be at least 1"
         raise UserError(msg, usage=True)
+    if spec.format == STORED:
+        return _stored(store, spec)
     began = time.time()
     data = Path(data).absolute()
     home = store.root / "sources" / spec.name
@@ -325,10 +332,18 @@ def ingest(
     return found
 
 
+def _stored(store: Store, spec: SourceSpec) -> SourceVersion:
+    """Return the version that a source of format `stored` names: `version`, or the latest."""
+    version = spec.params.get("version")
+    return store.source(f"{spec.name}@{version}" if version else spec.name)
+
+
 def find(
     store: Store, spec: SourceSpec, *, data: Path, shard_rows: int = SHARD_ROWS, max_pixels: int = MAX_PIXELS
 ) -> SourceVersion | None:
     """Return the version that ingesting `spec` would return at once, or None where it has to be read first."""
+    if spec.format == STORED:
+        return _stored(store, spec)
     key = _key(spec, spec.reader(Path(data).absolute()), shard_rows, max_pixels)
     return _known(store, spec.name, store.root / "sources" / spec.name / "ingests" / f"{key}.json")
 

@@ -297,3 +297,34 @@ def test_a_key_given_twice_tabs_and_a_store_that_is_not_there(tmp_path: Path) ->
     done = cuvee("run", recipe, "--workers", "0")
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
+
+
+def test_mask_and_fit_quality(tmp_path: Path) -> None:
+    def lines(name: str, texts: list[str]) -> None:
+        (tmp_path / name).write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+
+    lines("raw.jsonl", [f"call +1 212 555 {i:04d} now, item {i} sale sale" for i in range(300)])
+    lines("good.jsonl", [f"The answer to question {i} is that it takes {i + 1} steps, one by one." for i in range(300)])
+    recipe = "name: r\nsources:\n  - {name: raw, format: text, path: raw.jsonl, fields: {text: text}, task: text}\n"
+    (tmp_path / "r.yaml").write_text(recipe)
+    store = ["--store", str(tmp_path / "store")]
+    assert cuvee("ingest", str(tmp_path / "r.yaml"), *store).returncode == 0
+    masked = cuvee("mask", "raw", "--kinds", "phone", "--as", "clean", *store, "--json")
+    assert json.loads(masked.stdout)["hits"]["phone"] == 300
+    again = cuvee("mask", "clean", "--kinds", "all", *store)
+    assert again.returncode == 0
+    assert "nothing was found" in again.stderr
+    wrong = cuvee("mask", "raw", "--kinds", "phnoe", *store)
+    assert wrong.returncode == 2
+    assert "did you mean `phone`" in wrong.stderr
+    (tmp_path / "s.yaml").write_text("name: s\nsources:\n  - {name: clean, format: stored}\n")
+    ran = cuvee("run", str(tmp_path / "s.yaml"), *store, "--json", "--workers", "1")
+    assert json.loads(ran.stdout)["counts"]["kept"] == 300
+    drafted = cuvee("recipe", "init", "clean", "--filters", "response", *store)
+    assert "format: stored" in drafted.stdout
+    good = str(tmp_path / "good.jsonl")
+    fitted = cuvee("fit-quality", "--good", good, "--bad", "raw", "--out", str(tmp_path / "q"), *store, "--json")
+    assert json.loads(fitted.stdout)["auc"] > 0.9
+    bad = cuvee("fit-quality", "--good", good, "--bad", "rwa", "--out", str(tmp_path / "p"), *store)
+    assert bad.returncode in (1, 2)
+    assert bad.stderr.startswith("error: ")
