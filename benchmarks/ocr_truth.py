@@ -559,10 +559,7 @@ def rates(data: Path, few: int | None) -> Row:
             flt.score(fresh)
             times.append(time.perf_counter() - started)
         out[name] = {"samples": len(rows), "samples_per_s": round(len(rows) / sorted(times)[1])}
-    show(
-        "rates, one core: 12,473 solutions of math, and receipts with their boxes" if not few else "rates, one core",
-        out,
-    )
+    show("rates: solutions of math, receipts with their boxes", out)
     return out
 
 

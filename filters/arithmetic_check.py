@@ -107,7 +107,11 @@ _OTHERWISE = tuple(
         b"xor",
         b"congruent",
         b"contradict",
-        b"digit",
+        b"unit digit",
+        b"units digit",
+        b"unit's digit",
+        b"ones digit",
+        b"last digit",
     )
 )
 _ROUGHLY = tuple(
