@@ -70,8 +70,9 @@ def grow(inner):
     return st.one_of(
         st.tuples(inner, inner).map("".join),
         st.tuples(st.sampled_from([r"\frac", r"\binom", r"\dfrac"]), group, group).map("".join),
-        st.tuples(st.sampled_from([r"\sqrt", r"\sqrt[3]", r"\hat", r"\text", r"\mathrm"]), group).map("".join),
+        st.tuples(st.sampled_from([r"\sqrt", r"\sqrt[3]", r"\hat", r"\mathrm"]), group).map("".join),
         st.tuples(st.sampled_from(["z", "5", r"\beta"]), st.sampled_from(["^", "_"]), group).map("".join),
+        st.just(r"\text{a word}"),
         st.tuples(st.just("w^"), group, st.just("_"), group).map("".join),
         inner.map(r"\left({}\right)".format),
         st.tuples(inner, inner).map(lambda t: rf"\begin{{pmatrix}}{t[0]} & {t[1]} \\ 1 & 2\end{{pmatrix}}"),
