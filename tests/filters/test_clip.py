@@ -101,12 +101,11 @@ def test_a_text_may_be_cut_behind_its_end_where_nothing_looks_ahead(checkpoint: 
     assert torch.allclose(cut[0], whole[0], atol=1e-5)
     assert towers.rounded(17, 77) == 32
     assert towers.rounded(70, 77) == 77
-    looks_ahead = open_clip.get_model_config("ViT-S-32-alt")
-    looks_ahead["text_cfg"]["no_causal_mask"] = True
-    assert towers.end_mark(clip.build(looks_ahead)) is None
-    last = open_clip.get_model_config("ViT-S-32-alt")
-    last["text_cfg"]["pool_type"] = "last"
-    assert towers.end_mark(clip.build(last)) is None
+    vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 32, "patch_size": 16}
+    text = {"context_length": 8, "vocab_size": 50, "width": 32, "heads": 1, "layers": 1}
+    for change, cut_at_end in (({}, True), ({"no_causal_mask": True}, False), ({"pool_type": "last"}, False)):
+        small = clip.build({"embed_dim": 8, "vision_cfg": vision, "text_cfg": {**text, **change}})
+        assert (towers.end_mark(small) is not None) == cut_at_end
 
 
 def test_precision(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
