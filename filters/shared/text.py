@@ -193,8 +193,18 @@ def buffers(texts: pa.Array) -> Texts:
     return Texts(data=data, offsets=offsets, valid=valid)
 
 
+def rebased(texts: pa.Array) -> pa.Array:
+    """Return the texts with offsets that begin at 0: pyarrow 26's `ascii_lower` takes those of a slice that was cast for such."""
+    raw = texts.buffers()[1]
+    kind = np.int64 if pa.types.is_large_string(texts.type) else np.int32
+    if not len(texts) or raw is None or np.frombuffer(raw, kind)[texts.offset] == 0:
+        return texts
+    return pa.concat_arrays([texts, pa.nulls(1, texts.type)])[:-1]
+
+
 def normalised(texts: pa.Array) -> pa.Array:
     """Return the texts after NFKC and lower-casing; ASCII, which NFKC leaves alone, goes a faster way."""
+    texts = rebased(texts)
     plain = pc.fill_null(pc.string_is_ascii(texts), True)
     if pc.all(plain, min_count=0).as_py():
         return pc.ascii_lower(texts)

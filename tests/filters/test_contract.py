@@ -4,7 +4,13 @@ import importlib
 import importlib.util
 import inspect
 import io
+import json
+import os
 import re
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +22,7 @@ from filters import base
 from tests.filters.text_samples import HOSTILE, MEDIUM, PROSE, batch, sample
 
 NAMES = base.names()
+BROKEN = {sha256(data).hexdigest() for data in (b"not an image", b"")}
 
 
 def _pictures():
@@ -42,8 +49,6 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def samples(root):
     """Text-only, image-only, both, neither, hostile."""
-    from hashlib import sha256
-
     (root / "media").mkdir()
     media = []
     with (root / "media" / "00000.tar").open("wb") as f:
@@ -239,6 +244,39 @@ def test_pooled_scores_do_not_depend_on_order_or_cuts(name, samples, bound, root
     for other in (local.take(order), pa.concat_tables([local.slice(20), local.slice(0, 20)])):
         assert _text(f.pool(other).sort_by("id")) == _text(once.sort_by("id"))
     assert f.pool(local.slice(0, 0)).num_rows == 0
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """Return every default fingerprint as another process sees it: other hash seed, folder, language and time zone."""
+    code = "import json; from filters import base; print(json.dumps({f.name: f.fingerprint for f in base.every()}))"
+    root = str(Path(base.__file__).parent.parent)
+    env = {**os.environ, "PYTHONHASHSEED": "77", "LC_ALL": "C", "TZ": "Asia/Tokyo", "PYTHONPATH": root}
+    out = subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=tmp_path_factory.mktemp("away"), capture_output=True
+    )
+    assert out.returncode == 0, out.stderr.decode()
+    return json.loads(out.stdout)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_fingerprint_is_that_of_another_process(name, elsewhere):
+    assert base.load(name).fingerprint == elsewhere[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_null_says_does_not_apply_and_nan_says_broken(name, samples, bound, root):
+    f = bound(name)
+    scores = _score(f, samples, root).to_pylist()
+    for row, score in zip(samples.to_pylist(), scores, strict=True):
+        values = [v for v in score.values() if isinstance(v, float)]
+        pictures = {m["digest"] for m in row["media"] or () if m["kind"] == "image"}
+        if f.needs_images and not pictures:
+            assert not any(isinstance(v, int | float) for v in score.values()), (row["id"], score)
+        if f.needs_images and pictures & BROKEN:
+            assert all(v != v for v in values), (row["id"], score)
+        if not row["messages"] and not row["media"]:
+            assert not any(v != v for v in values), (row["id"], "nothing there is not broken")
 
 
 @pytest.mark.parametrize("name", NAMES)
