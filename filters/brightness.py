@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from filters.base import scorer
 from filters.shared.images import Images, fold
-from filters.shared.levels import LIGHT, LIGHTS, levels, quantile
+from filters.shared.levels import LIGHT_5, LIGHT_99, levels
 
 MEASURES = (levels,)
 
@@ -37,8 +37,7 @@ MEASURES = (levels,)
 )
 def brightness(batch: pa.RecordBatch, images: Images) -> pa.RecordBatch:
     """Score each sample by the high percentile of its darkest and the low percentile of its lightest image."""
-    row, counts = images.measure(levels)
-    light = counts[:, LIGHT]
-    dark = fold(batch, row, np.minimum, brightness_99=(quantile(light, 0.99) / (LIGHTS - 1)).round(6))
-    bright = fold(batch, row, np.maximum, brightness_5=(quantile(light, 0.05) / (LIGHTS - 1)).round(6))
+    row, found = images.measure(levels)
+    dark = fold(batch, row, np.minimum, brightness_99=found[:, LIGHT_99].round(6))
+    bright = fold(batch, row, np.maximum, brightness_5=found[:, LIGHT_5].round(6))
     return pa.RecordBatch.from_arrays([*dark.columns, *bright.columns], names=["brightness_99", "brightness_5"])

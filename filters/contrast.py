@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from filters.base import scorer
 from filters.shared.images import Images, fold
-from filters.shared.levels import GREY, levels, quantile
+from filters.shared.levels import GREY_1, GREY_99, levels
 
 MEASURES = (levels,)
 
@@ -26,6 +26,5 @@ MEASURES = (levels,)
 @scorer(version=1, scores={"contrast": pa.float64()}, bounds={})
 def contrast(batch: pa.RecordBatch, images: Images) -> pa.RecordBatch:
     """Score each sample by the range of grey levels of its flattest image."""
-    row, counts = images.measure(levels)
-    grey = counts[:, GREY]
-    return fold(batch, row, np.minimum, contrast=((quantile(grey, 0.99) - quantile(grey, 0.01)) / 255).round(6))
+    row, found = images.measure(levels)
+    return fold(batch, row, np.minimum, contrast=((found[:, GREY_99] - found[:, GREY_1]) / 255).round(6))

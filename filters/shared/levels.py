@@ -1,48 +1,77 @@
-"""How often each level occurs in a picture: histograms over the colour lattice (`filters/shared/planes.py`), for
-several filters."""
+"""How often each level occurs in a picture, and what follows: from histograms over the colour lattice
+(`filters/shared/planes.py`), for several filters.
+"""
+
+import functools
 
 import numpy as np
 
-from filters.shared.planes import Cuts
+from filters.shared.planes import POINTS, Cuts
 from filters.shared.text import Array, kernel
 
-LIGHTS = 1024
-GREY = slice(0, 256)  # luma
-COLOUR = slice(256, 1024)  # red, green, blue, end to end
-LIGHT = slice(1024, 1024 + LIGHTS)  # perceived brightness, 0 to 1, in steps of 1 / (LIGHTS - 1)
+LIGHTS = 1024  # steps of perceived brightness
+# The columns of `levels`.
+ENTROPY, DEVIATION, INFORMATION, GREY_1, GREY_99, LIGHT_5, LIGHT_99 = range(7)
 
 
 def levels(cuts: Cuts) -> Array:
-    """Measure: the counts of grey, of red, green and blue, and of perceived brightness (`GREY`, `COLOUR`, `LIGHT`)."""
-    out = np.zeros((len(cuts), 1024 + LIGHTS), np.int32)
-    _count(cuts.lattice.data, cuts.lattice.first, out)
+    """Measure: entropy and standard deviation of grey, entropy of red, green and blue counted together, in bits and levels;
+    the levels at or below which 1 % and 99 % of the grey and 5 % and 99 % of the brightness (0 to 1) lie.
+    """
+    out = np.zeros((len(cuts), 7))
+    _levels(cuts.lattice.data, cuts.lattice.first, _logs(), out)
     return out
 
 
-def entropy(counts: Array) -> Array:
-    """Return the Shannon entropy of each row of counts, in bits; NaN for a row of zeros."""
-    total = counts.sum(1)
-    steps = np.arange(int(total.max(initial=0)) + 1, dtype=np.float64)
-    logs = steps * np.log2(np.maximum(steps, 1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        out: Array = np.log2(total) - logs[counts].sum(1) / total
-    return np.where(total > 0, np.maximum(out, 0.0), np.nan)  # type: ignore[no-any-return]
+@functools.cache
+def _logs() -> Array:
+    """Return n log2(n) for every count of points."""
+    n = np.arange(POINTS + 1, dtype=np.float64)
+    return np.asarray(n * np.log2(np.maximum(n, 1)))
 
 
-def deviation(counts: Array) -> Array:
-    """Return the standard deviation of the levels of each row of counts; NaN for a row of zeros."""
-    total = counts.sum(1).astype(np.float64)
-    at = np.arange(counts.shape[1], dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean, squares = (counts * at).sum(1) / total, (counts * (at * at)).sum(1) / total
-    return np.sqrt(np.maximum(squares - mean * mean, 0.0))  # type: ignore[no-any-return]
+@kernel
+def _levels(data: Array, first: Array, logs: Array, out: Array) -> None:
+    counts = np.zeros((1, 1024 + LIGHTS), np.int32)
+    for k in range(len(first) - 1):
+        counts[:] = 0
+        _count(data, first[k : k + 2], counts)
+        grey = counts[0, :256]
+        colour = counts[0, 256:1024]
+        light = counts[0, 1024:]
+        n = first[k + 1] - first[k]
+        total = np.int64(0)
+        squares = np.int64(0)
+        bits = 0.0
+        for v in range(256):
+            c = np.int64(grey[v])
+            total += c * v
+            squares += c * v * v
+            bits += logs[c]
+        out[k, 0] = max(np.log2(n) - bits / n, 0.0)
+        out[k, 1] = np.sqrt(np.float64(n * squares - total * total)) / n
+        bits = 0.0
+        for v in range(768):
+            c = colour[v]
+            if c > 0:
+                bits += logs[c]
+        out[k, 2] = max(np.log2(3 * n) - bits / (3 * n), 0.0)
+        out[k, 3] = _quantile(grey, n, 0.01)
+        out[k, 4] = _quantile(grey, n, 0.99)
+        out[k, 5] = _quantile(light, n, 0.05) / (LIGHTS - 1.0)
+        out[k, 6] = _quantile(light, n, 0.99) / (LIGHTS - 1.0)
 
 
-def quantile(counts: Array, share: float) -> Array:
-    """Return the first level of each row at or below which `share` of the counts lie; NaN for a row of zeros."""
-    below = counts.cumsum(1)
-    level = (below < np.ceil(share * below[:, -1:])).sum(1).astype(np.float64)
-    return np.where(below[:, -1] > 0, level, np.nan)  # type: ignore[no-any-return]
+@kernel
+def _quantile(counts: Array, n: int, share: float) -> float:
+    """Return the first level at or below which `share` of the counts lie."""
+    wanted = np.ceil(share * n)
+    below = 0
+    for level in range(counts.size):
+        below += counts[level]
+        if below >= wanted:
+            return np.float64(level)
+    return np.float64(counts.size - 1)
 
 
 @kernel
