@@ -1,4 +1,4 @@
-"""All filters over CLIP in one recipe, end to end: a model fitted, a target set indexed, scores pooled, on any number of workers."""
+"""All filters over CLIP in one recipe, end to end: model fitted, target set indexed, scores pooled, any number of workers."""
 
 import json
 from pathlib import Path
