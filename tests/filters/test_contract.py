@@ -72,10 +72,19 @@ def samples(root):
         images = kw.pop("media", [])
         rows.append({**sample(id=f"s/{len(rows):05d}", **kw), "media": images})
 
-    boxes = [{"text": "Total 12.50", "confidence": 0.9}, {"text": "\x00", "confidence": float("nan")}, {"text": ""}]
+    def boxes(k):
+        """Other boxes for every sample: a filter that mixes rows up must show it."""
+        x, y = float(k % 7), float(k % 5)
+        quad = [x, y, x + 9, y, x + 9, y + 4, x, y + 4]
+        return [
+            {"text": f"Total {k}.50", "confidence": 0.9 - k / 100, "quad": quad},
+            {"text": "\x00", "confidence": float("nan"), "quad": [v + 20 * (k % 3) for v in quad]},
+            {"text": ""},
+        ][: 1 + k % 3]
+
     for task in ("caption", "vqa", "ocr", "document", "chart", "math", "reasoning", "text", "code", "other"):
         add(answer=PROSE, task=task)
-        add(answer=PROSE + " Total 12.50", task=task, image=True, media=[media[0]], boxes=boxes)
+        add(answer=PROSE + " Total 12.50", task=task, image=True, media=[media[0]], boxes=boxes(len(rows)))
     for text in HOSTILE:
         add(answer=text, question=text[:1000], task="text")
         add(answer=text, question="", task="caption", media=[media[len(rows) % len(media)]])
