@@ -18,6 +18,7 @@ import numpy as np
 
 from filters.shared.text import Array
 
+# Kernels hold the bits as constants, and numba's cache looks at a kernel's own file only: after a change here, touch its users.
 SPACE, ALPHA, UPPER, DIGIT, DECIMAL, PUNCT, LINE, WORD = (1 << i for i in range(8))
 SYMBOL, TERMINAL, STOP = (1 << i for i in range(8, 11))
 LETTER, LOWER, CAPITAL, FRONT, BACK, ICON, QUOTE, MONEY, BEFORE_STOP = (1 << i for i in range(11, 20))

@@ -92,6 +92,9 @@ def _keep(
     long_line: int,
 ) -> tuple[Array, Array, Array, Array, Array, Array, Array]:  # fmt: skip
     data, table = borrowed(data), borrowed(table)
+    watched = np.zeros(128, np.uint8)  # k v p f [ {
+    for c in (75, 86, 80, 70, 107, 118, 112, 102, 91, 123):
+        watched[c] = 1
     n = len(offsets) - 1
     counts = np.zeros((n, 5), np.int64)
     first = np.zeros(n + 1, np.int64)
@@ -142,20 +145,21 @@ def _keep(
                         if a < 0:
                             a = j
                     run += 1
-                    # co.k: cookies; jav, riv: javascript, privacy; .ip: lorem ipsum; ms.of: terms of use
-                    x = c | 32
-                    if x == 107:
-                        hit = hit or _reaches(data, j, i, 3, 99, 111)
-                    elif x == 118:
-                        hit = hit or _reaches(data, j, i, 2, 106, 97) or _reaches(data, j, i, 2, 114, 105)
-                    elif x == 112:
-                        hit = hit or _reaches(data, j, i, 2, 32, 105)
-                    elif x == 102:
-                        hit = hit or _reaches(data, j, i, 4, 109, 115)
-                    elif c == 91:
-                        bracket = True
-                    elif c == 123:
-                        brace = True
+                    if watched[c]:
+                        # co.k: cookies; jav, riv: javascript, privacy; .ip: lorem ipsum; ms.of: terms of use
+                        x = c | 32
+                        if x == 107:
+                            hit = hit or _reaches(data, j, i, 3, 99, 111)
+                        elif x == 118:
+                            hit = hit or _reaches(data, j, i, 2, 106, 97) or _reaches(data, j, i, 2, 114, 105)
+                        elif x == 112:
+                            hit = hit or _reaches(data, j, i, 2, 32, 105)
+                        elif x == 102:
+                            hit = hit or _reaches(data, j, i, 4, 109, 115)
+                        elif c == 91:
+                            bracket = True
+                        else:
+                            brace = True
                     j += 1
                     b = j
                     continue

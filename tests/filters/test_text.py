@@ -11,8 +11,8 @@ from filters.shared import text
 from tests.filters.text_samples import PROSE, answers, batch, sample
 
 TEXT_FILTERS = (
-    "arithmetic_check", "caption_rules", "dedup_minhash", "gibberish", "gopher_quality", "gopher_repetition", "language",
-    "latex_balance", "ocr_confidence", "ocr_coverage",
+    "arithmetic_check", "c4", "caption_rules", "dedup_minhash", "fineweb", "gibberish", "gopher_quality", "gopher_repetition",
+    "language", "latex_balance", "ocr_confidence", "ocr_coverage", "refinedweb_lines",
 )  # fmt: skip
 
 
