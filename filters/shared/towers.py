@@ -1,7 +1,7 @@
 """The two towers of an open_clip model, made cheaper without changing what they compute but for the last bits.
 
-- Attention: `nn.MultiheadAttention` transposes its input, and for a text tower torch then copies the weights once per text.
-  Ours keeps the batch first: one matrix product, fused attention, one matrix product.
+- Attention: `nn.MultiheadAttention` transposes its input, and where weights need no gradient torch then copies them once per
+  text. Ours keeps the batch first: one matrix product, fused attention, one matrix product.
 - Texts: in a causal tower that pools at the end mark nothing behind the mark counts, so a text goes in cut to its own length
   (in steps of 16 tokens) instead of padded to 77. A tower that looks ahead or pools elsewhere gets its texts whole.
 - Pictures travel as bytes and become numbers on the device, in the same arithmetic as torchvision's `ToTensor` and `Normalize`.
