@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from peers import python
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from catalog.schema import SAMPLE
 from catalog.shards import MediaReader, TarWriter
@@ -130,6 +130,32 @@ def made(n: int) -> list[bytes]:
         data = io.BytesIO()
         Image.fromarray((picture + grain).clip(0, 255).astype(np.uint8)).save(data, "JPEG", quality=92)
         out.append(data.getvalue())
+    return out
+
+
+def spoiled(pictures: list[bytes]) -> list[bytes]:
+    """Return the pictures, every other one with one of eight defects, so that each check has something to find."""
+    out = []
+    for k, data in enumerate(pictures):
+        image = Image.open(io.BytesIO(data)).convert("RGB")
+        defects: tuple[Callable[[], Image.Image], ...] = (
+            lambda image=image, k=k: image.point(lambda v: v * (0.1 + k % 32 / 64)),  # dark, more or less
+            lambda image=image: image.filter(ImageFilter.GaussianBlur(max(image.size) / 64)),
+            lambda image=image: image.convert("L"),
+            lambda image=image: image.point(lambda v: 245 + v / 26),
+            lambda image=image: Image.new("RGB", image.size, (90, 120, 60)),
+            lambda image=image: image.crop((0, 0, image.width, max(image.height // 5, 1))),
+            lambda image=image: image.resize((image.width * 3 // 4, image.height * 3 // 4)),
+            lambda image=image: image.filter(ImageFilter.GaussianBlur(max(image.size) / 200)),
+        )
+        if k % 2:
+            made = io.BytesIO()
+            defects[k // 2 % 8]().save(made, "JPEG", quality=85)
+            out.append(made.getvalue())
+            if k // 2 % 8 == 6:
+                out.append(data)  # the original of the smaller copy
+        else:
+            out.append(data)
     return out
 
 
@@ -249,7 +275,7 @@ def compare(root: Path, images: int, workers: int, turns: int) -> dict[str, floa
 def against_cleanvision(folder: Path, images: int, turns: int) -> dict[str, Any]:
     found = sets()
     pictures = [b for name, some in found.items() if name != "receipts" for b in some]
-    pictures = pictures[:: max(1, len(pictures) // images)][:images]
+    pictures = spoiled(pictures[:: max(1, len(pictures) // images)][:images])
     root, files = folder / "peer", folder / "peer_files"
     write(root, pictures, len(pictures))
     files.mkdir()

@@ -4,11 +4,11 @@
              text, 0..1, in the sample's image with the most (`filters/shared/strokes.py` says when a cell does).
 
 No default bound: text is what an OCR sample is about, and what a caption sample had better not be about. Pages,
-receipts and charts have a median of 0.03 to 0.11, 90 % of food and shop photos less than 0.02: `text_area: {min: 0.03}` for
-documents, `{max: 0.05}` for photos (ours; docs/results/image_filters.md). What is measured is thin strokes that agree
-in polarity, after Epshtein, Ofek and Wexler 2010 ("Detecting text in natural scenes with stroke width transform", CVPR)
-in its idea only: stroke widths are not compared. Grids, fences, hatching and keyboards look like text to it; letters
-taller than about a tenth of the picture, or too small to be seen at 256 pixels, do not.
+receipts and charts have a median of 0.03 to 0.11, 90 % of food and shop photos less than 0.02: `text_area: {min: 0.03}`
+for documents, `{max: 0.05}` for photos (ours; docs/results/image_filters.md). What is measured is thin strokes that
+agree in polarity, after Epshtein, Ofek and Wexler 2010 ("Detecting text in natural scenes with stroke width transform",
+CVPR) in its idea only: stroke widths are not compared. Grids, fences, hatching and keyboards look like text to it;
+letters taller than about a tenth of the picture, or too small to be seen at 256 pixels, do not.
 
 Null for a sample without images; NaN where an image cannot be decoded.
 """

@@ -255,6 +255,7 @@ class Images:
                 if opened is not None:
                     known[number] = True
                     cutter.add(_memory(opened), opened.width)
+                del opened  # so that the next one is decoded into the same memory
                 if cutter.full:
                     flush()
             flush()
