@@ -28,8 +28,15 @@ SCOPE = ("stage", "fingerprint", "score", "cluster", "prefer", "sources", "tasks
 class Chunk(Protocol):
     """Up to 50,000 consecutive samples of one source: the unit of the ledger on disk."""
 
-    source: str
-    number: int
+    @property
+    def source(self) -> str:
+        """Its source."""
+        ...
+
+    @property
+    def number(self) -> int:
+        """Its place among the chunks of the source."""
+        ...
 
     @property
     def size(self) -> int:

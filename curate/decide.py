@@ -20,12 +20,12 @@ from catalog import ledger
 from catalog.digests import columns_digest, json_digest
 from catalog.errors import UserError
 from catalog.files import publish, remove, sweep
-from catalog.judge import Rule, cutoffs, judge, judge_cluster, keepers
+from catalog.judge import Cutoff, Rule, cutoffs, judge, judge_cluster, keepers
 from catalog.schema import CLUSTER
 from catalog.shards import write_table
 from catalog.store import DatasetVersion, SourceVersion, Store
 from curate import pools, prepare
-from curate.chunks import Bound, Past, Scores, identity
+from curate.chunks import Bound, Chunk, Past, Scores, identity
 from curate.prepare import Progress
 from curate.recipe import Recipe, StageSpec, rules
 from filters import base
@@ -57,73 +57,95 @@ def decide(
     work = store.root / "datasets" / recipe.name / ".work"
     remove(work)  # a killed run's half: judging takes seconds, so it starts afresh
     sweep(store.root / "datasets" / recipe.name)
-    digest = ledger.Digest(ordered)
-    before = ledger.load_columns(past.book.folder) if past else {}
-    for source, columns in before.items():
-        for key in same & set(columns):
-            digest.known(source, key, columns[key])
-    hits = {r.stage: 0 for r in ordered}
-    total = sum(s.samples for s in train)
-
-    # Bounds first. One byte a sample stays in memory: whether it is alive.
-    places, alive, judged = [], [], 0
-    for chunk in book.chunks():
-        keep, new = np.ones(chunk.size, bool), {}
-        heads = ledger.heads_path(work, chunk.source, chunk.number)
-        if past:
-            share(ledger.heads_path(past.book.folder, chunk.source, chunk.number), heads)
-        else:
-            ledger.write_heads(heads, chunk.heads)
-        for rule in ordered:
-            if rule.cluster:
-                continue
-            target = ledger.verdicts_path(work, chunk.source, chunk.number, rule)
-            if past and rule.key in same:
-                share(past.file(chunk, rule), target)
-                mine = past.book.verdicts(chunk.source, chunk.number, rule, ["keep"])["keep"].to_numpy()
-            else:
-                new[rule.key] = verdict = judge(chunk.value(rule), rule, cuts.get(rule.key))
-                ledger.write_verdicts(target, chunk.heads["id"], rule, verdict)
-                mine = verdict["keep"].to_numpy()
-            keep &= mine
-            hits[rule.stage] += int((~mine).sum())
-        if new:
-            digest.add(chunk.source, chunk.heads["id"], new)
-        places.append((chunk.source, chunk.number))
-        alive.append(keep)
-        judged += chunk.size
-        progress("judge", judged, total)
-
-    # Then clusters, among the living; and what is kept.
-    written = ledger.Chunks(folder=work, places=places)
+    out = _Ledger(work, ordered, past, total=sum(s.samples for s in train), progress=progress)
+    alive = [out.judge(chunk, cuts) for chunk in book.chunks()]
+    written = ledger.Chunks(folder=work, places=out.places)
     dead, ranked = _settle_clusters(book, written, alive, ordered, work, progress)
-    kept: dict[str, int] = {s.name: 0 for s in train}
-    content: list[pl.DataFrame] = []
-    done = 0
-    for (source, number), keep in zip(places, alive, strict=True):
-        heads = written.heads(source, number)
-        new = {}
-        for rule in ordered:
-            if rule.cluster:
-                living = ~heads["id"].is_in(dead[rule.key].implode()).to_numpy()
-                new[rule.key] = verdict = judge_cluster(heads, living, ranked[rule.key])
-                ledger.write_verdicts(ledger.verdicts_path(work, source, number, rule), heads["id"], rule, verdict)
-                mine = verdict["keep"].to_numpy()
-                keep &= mine
-                hits[rule.stage] += int((~mine).sum())
-        digest.add(source, heads["id"], new)
-        rows = heads.filter(pl.Series(keep))
-        ledger.write_kept(work / "kept" / source / ledger.chunk_name(number), rows)
-        kept[source] += rows.height
-        content.append(rows.select("id", "digest"))
-        done += heads.height
-        progress("keep", done, total)
-    ledger.save_columns(work, digest)
-    rows = pl.concat([pl.DataFrame(schema={"id": pl.String, "digest": pl.String}), *content])
-    dataset = _record(recipe, stages, ordered, sources, kept, hits, digest.hexdigest(), rows, volatile)
+    out.done = 0
+    content = [pl.DataFrame(schema={"source": pl.String, "id": pl.String, "digest": pl.String})]
+    for (source, number), keep in zip(out.places, alive, strict=True):
+        content.append(out.keep(source, number, written.heads(source, number), keep, dead, ranked))
+    ledger.save_columns(work, out.digest)
+    rows = pl.concat(content)
+    counted = dict(rows.group_by("source").len().iter_rows())
+    kept = {s.name: int(counted.get(s.name, 0)) for s in train}
+    dataset = _record(recipe, stages, ordered, sources, kept, out.hits, out.digest.hexdigest(), rows, volatile)
     store.save_dataset(dataset, work)
     publish(work, store.dataset_dir(dataset.name, dataset.version))
     return store.dataset(f"{dataset.name}@{dataset.digest}")
+
+
+class _Ledger:
+    """The ledger that is being written: bounds first, then clusters among the living, and what is kept."""
+
+    def __init__(self, work: Path, rules: Sequence[Rule], past: Past | None, *, total: int, progress: Progress) -> None:
+        self._work, self._rules, self._past = work, rules, past
+        self._total, self._progress = total, progress
+        self.places: list[tuple[str, int]] = []
+        self.hits = {r.stage: 0 for r in rules}
+        self.digest = ledger.Digest(rules)
+        self.done = 0
+        for source, columns in (ledger.load_columns(past.book.folder) if past else {}).items():
+            for key in past.same & set(columns) if past else ():
+                self.digest.known(source, key, columns[key])
+
+    def judge(self, chunk: Chunk, cuts: Mapping[str, Mapping[str, Cutoff]]) -> np.ndarray:
+        """Write a chunk's heads and what the bounds say of it; return who is alive. That byte a sample stays in memory."""
+        alive, new = np.ones(chunk.size, bool), {}
+        heads = ledger.heads_path(self._work, chunk.source, chunk.number)
+        if self._past:
+            share(ledger.heads_path(self._past.book.folder, chunk.source, chunk.number), heads)
+        else:
+            ledger.write_heads(heads, chunk.heads)
+        for rule in self._rules:
+            if rule.cluster:
+                continue
+            target = ledger.verdicts_path(self._work, chunk.source, chunk.number, rule)
+            if self._past and rule.key in self._past.same:
+                share(self._past.file(chunk, rule), target)
+                keep = self._past.book.verdicts(chunk.source, chunk.number, rule, ["keep"])["keep"].to_numpy()
+            else:
+                new[rule.key] = verdict = judge(chunk.value(rule), rule, cuts.get(rule.key))
+                ledger.write_verdicts(target, chunk.heads["id"], rule, verdict)
+                keep = verdict["keep"].to_numpy()
+            alive &= keep
+            self.hits[rule.stage] += int((~keep).sum())
+        if new:
+            self.digest.add(chunk.source, chunk.heads["id"], new)
+        self.places.append((chunk.source, chunk.number))
+        self._step("judge", chunk.size)
+        return alive
+
+    def keep(
+        self,
+        source: str,
+        number: int,
+        heads: pl.DataFrame,
+        alive: np.ndarray,
+        dead: Mapping[str, pl.Series],
+        ranked: Mapping[str, pl.DataFrame],
+    ) -> pl.DataFrame:
+        """Write what the cluster rules say of a chunk, and its kept rows; return (source, id, digest) of these."""
+        new = {}
+        for rule in self._rules:
+            if rule.cluster:
+                living = ~heads["id"].is_in(dead[rule.key].implode()).to_numpy()
+                new[rule.key] = verdict = judge_cluster(heads, living, ranked[rule.key])
+                ledger.write_verdicts(
+                    ledger.verdicts_path(self._work, source, number, rule), heads["id"], rule, verdict
+                )
+                keep = verdict["keep"].to_numpy()
+                alive &= keep
+                self.hits[rule.stage] += int((~keep).sum())
+        self.digest.add(source, heads["id"], new)
+        rows = heads.filter(pl.Series(alive))
+        ledger.write_kept(self._work / "kept" / source / ledger.chunk_name(number), rows)
+        self._step("keep", heads.height)
+        return rows.select("source", "id", "digest")
+
+    def _step(self, what: str, samples: int) -> None:
+        self.done += samples
+        self._progress(what, self.done, self._total)
 
 
 def share(old: Path, new: Path) -> None:
