@@ -45,8 +45,8 @@ TINY = 24  # documents
 SETS = {
     "datatrove": {
         "c4": {"min_words": 0, "terminal": False},
-        "gopher_quality": {"min_words": 0},
-        "gopher_repetition": {"min_words": 0},
+        "gopher_quality": {"min_words": 0, "exceptions": False},
+        "gopher_repetition": {"min_words": 0, "exceptions": False},
         "fineweb": {"min_words": 0, "cleaned": True},
     },
     "data-juicer": {"characters": {}, "repetition": {}, "text_stats": {"min_words": 1}},

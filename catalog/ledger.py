@@ -53,33 +53,27 @@ def chunk_name(number: int) -> str:
 
 def write_heads(path: Path, heads: pl.DataFrame) -> None:
     """Write one HEAD file."""
-    _write(path, heads, HEAD)
+    _write(path, heads.select(HEAD.names).to_arrow().cast(HEAD))
 
 
-def write_verdicts(path: Path, ids: pl.Series, rule: Rule, verdict: pl.DataFrame) -> None:
-    """Write one rule's verdicts (columns value, low, high, keep, match) on the samples `ids`."""
-    table = verdict.select(
-        ids.alias("id"),
-        pl.lit(rule.stage).alias("stage"),
-        pl.lit(rule.fingerprint).alias("fingerprint"),
-        pl.lit(rule.score).alias("score"),
-        "value",
-        "low",
-        "high",
-        "keep",
-        "match",
-    )
-    _write(path, table, VERDICT)
+def write_verdicts(path: Path, ids: pa.Array, rule: Rule, verdict: pl.DataFrame) -> None:
+    """Write one rule's verdicts (columns value, low, high, keep, match) on the samples `ids` (string)."""
+    # Ids come as Arrow: converting them for each of thirty rules costs more than judging.
+    same = {"stage": rule.stage, "fingerprint": rule.fingerprint, "score": rule.score}
+    columns = {"id": ids, **{k: pa.repeat(pa.scalar(v, pa.string()), len(ids)) for k, v in same.items()}}
+    columns |= {name: verdict[name].to_arrow() for name in ("value", "low", "high", "keep")}
+    match = verdict["match"]
+    columns["match"] = pa.nulls(len(ids), pa.string()) if match.null_count() == len(ids) else strings(match)
+    _write(path, pa.table(columns, schema=VERDICT))
 
 
-def _write(path: Path, frame: pl.DataFrame, schema: pa.Schema) -> None:
+def _write(path: Path, table: pa.Table) -> None:
     """Write one ledger file. Ids are stored as what differs from the one before; nothing reads statistics of them."""
-    deltas = {c: "DELTA_BYTE_ARRAY" for c in schema.names if c == "id"}
-    names = [c for c in schema.names if c not in ("id", "digest") and pa.types.is_string(schema.field(c).type)]
+    names = [f.name for f in table.schema if f.name not in ("id", "digest") and pa.types.is_string(f.type)]
     with atomic(path) as f:
         pq.write_table(
-            frame.select(schema.names).to_arrow().cast(schema), f, compression="zstd", compression_level=1, version="2.6",
-            row_group_size=CHUNK, use_dictionary=names, column_encoding=deltas, write_statistics=False,
+            table, f, compression="zstd", compression_level=1, version="2.6", row_group_size=CHUNK,
+            use_dictionary=names, column_encoding={"id": "DELTA_BYTE_ARRAY"}, write_statistics=False,
         )  # fmt: skip
 
 
@@ -89,8 +83,14 @@ def write_chunk(
     """Write one chunk of a source into a dataset's folder: its heads and every rule's verdicts."""
     source = str(heads["source"][0])
     write_heads(heads_path(dataset, source, number), heads)
+    ids = strings(heads["id"])
     for rule, verdict in zip(rules, verdicts, strict=True):
-        write_verdicts(verdicts_path(dataset, source, number, rule), heads["id"], rule, verdict)
+        write_verdicts(verdicts_path(dataset, source, number, rule), ids, rule, verdict)
+
+
+def strings(texts: pl.Series) -> pa.Array:
+    """Return a text column as Arrow strings."""
+    return texts.to_arrow().cast(pa.string())
 
 
 Hashes = Mapping[str, Sequence[str]]
@@ -143,6 +143,8 @@ class Digest:
 
 def _lines(texts: pl.Series) -> bytes:
     """Return the texts as bytes, a line end after each; null is empty."""
+    if texts.null_count() == len(texts):  # the matches of most rules
+        return b"\n" * len(texts)
     column = (texts.cast(pl.String).fill_null("") + "\n").to_arrow().cast(pa.large_string())
     return joined_bytes(column)
 
@@ -428,4 +430,4 @@ def _compare(
 
 def write_kept(path: Path, frame: pl.DataFrame) -> None:
     """Write one KEPT file (columns id, digest, source, task, shard, row)."""
-    _write(path, frame, KEPT)
+    _write(path, frame.select(KEPT.names).to_arrow().cast(KEPT))

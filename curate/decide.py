@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def decide(
     remove(work)  # a killed run's half: judging takes seconds, so it starts afresh
     sweep(store.root / "datasets" / recipe.name)
     out = _Ledger(work, ordered, past, total=sum(s.samples for s in train), progress=progress)
-    alive = [out.judge(chunk, cuts) for chunk in book.chunks()]
+    with ThreadPoolExecutor(2) as writer:  # a file is written while the next rule judges
+        alive = [out.judge(chunk, cuts, writer) for chunk in book.chunks()]
     written = ledger.Chunks(folder=work, places=out.places)
     dead, ranked = _settle_clusters(book, written, alive, ordered, work, progress)
     out.done = 0
@@ -89,9 +91,9 @@ class _Ledger:
             for key in past.same & set(columns) if past else ():
                 self.digest.known(source, key, columns[key])
 
-    def judge(self, chunk: Chunk, cuts: Mapping[str, Mapping[str, Cutoff]]) -> np.ndarray:
+    def judge(self, chunk: Chunk, cuts: Mapping[str, Mapping[str, Cutoff]], writer: ThreadPoolExecutor) -> np.ndarray:
         """Write a chunk's heads and what the bounds say of it; return who is alive. That byte a sample stays in memory."""
-        alive, new = np.ones(chunk.size, bool), {}
+        alive, new, ids, written = np.ones(chunk.size, bool), {}, None, []
         heads = ledger.heads_path(self._work, chunk.source, chunk.number)
         if self._past:
             share(ledger.heads_path(self._past.book.folder, chunk.source, chunk.number), heads)
@@ -106,12 +108,15 @@ class _Ledger:
                 keep = self._past.book.verdicts(chunk.source, chunk.number, rule, ["keep"])["keep"].to_numpy()
             else:
                 new[rule.key] = verdict = judge(chunk.value(rule), rule, cuts.get(rule.key))
-                ledger.write_verdicts(target, chunk.heads["id"], rule, verdict)
+                ids = ledger.strings(chunk.heads["id"]) if ids is None else ids
+                written.append(writer.submit(ledger.write_verdicts, target, ids, rule, verdict))
                 keep = verdict["keep"].to_numpy()
             alive &= keep
             self.hits[rule.stage] += int((~keep).sum())
         if new:
             self.digest.add(chunk.source, chunk.heads["id"], new)
+        for file in written:
+            file.result()
         self.places.append((chunk.source, chunk.number))
         self._step("judge", chunk.size)
         return alive
@@ -126,14 +131,12 @@ class _Ledger:
         ranked: Mapping[str, pl.DataFrame],
     ) -> pl.DataFrame:
         """Write what the cluster rules say of a chunk, and its kept rows; return (source, id, digest) of these."""
-        new = {}
+        new, ids = {}, ledger.strings(heads["id"])
         for rule in self._rules:
             if rule.cluster:
                 living = ~heads["id"].is_in(dead[rule.key].implode()).to_numpy()
                 new[rule.key] = verdict = judge_cluster(heads, living, ranked[rule.key])
-                ledger.write_verdicts(
-                    ledger.verdicts_path(self._work, source, number, rule), heads["id"], rule, verdict
-                )
+                ledger.write_verdicts(ledger.verdicts_path(self._work, source, number, rule), ids, rule, verdict)
                 keep = verdict["keep"].to_numpy()
                 alive &= keep
                 self.hits[rule.stage] += int((~keep).sum())

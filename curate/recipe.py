@@ -165,7 +165,12 @@ def _stage(raw: Any, sources: tuple[SourceSpec, ...], models: tuple[ModelSpec, .
     params = _mapping(raw.get("params") or {}, f"`params` of {where}")
     loaded = base.load(name, params)
     wrong_kinds(params, base.load(name).params, f"`params` of {where}")
-    if loaded.needs_model and not params.get("model"):
+    for key in loaded.required:
+        if params.get(key):
+            continue
+        if key != "model":
+            msg = f"{where} scores nothing without `{key}`"
+            raise UserError(msg, hint=f"`cuvee filters show {name}` says what it is", usage=True)
         msg = f"{where} scores nothing without a model"
         raise UserError(
             msg, hint="`params: {model: ...}` names one of `models`, a folder or a model of open_clip", usage=True

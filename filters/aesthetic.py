@@ -30,10 +30,10 @@ def aesthetic(
     batch: pa.RecordBatch,
     images: Images,
     *,
-    model: str | None = None,
+    model: str | None,
     arch: str | None = None,
     precision: str = "auto",
-    head_path: str | None = None,
+    head_path: str | None,
     between: str = "none",
     over: str = "mean",
 ) -> pa.RecordBatch:

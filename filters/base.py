@@ -5,10 +5,12 @@
 
 `batch` is SAMPLE (`catalog/schema.py`); the result has one row per sample, in the same order, with exactly the columns
 of `scores`. Null means "does not apply" and keeps the sample; NaN means "could not be computed" and drops it.
-Keyword-only arguments are the filter's parameters. A filter that looks at pixels takes a second positional argument
+A filter that looks at pixels takes a second positional argument
 `images: Images` (`filters/shared/images.py`), decoded once and shared by all filters of a pass.
 
 A result must not depend on where batches are cut, on the number of workers or on the order of shards.
+
+Keyword-only arguments are the filter's parameters; one without a default must be given in a recipe.
 
 A parameter whose name is `model` or `index` or ends in `_path` is a path to a folder or file that the filter loads; its
 content digest, not its path, goes into the fingerprint. A `model` may also be a model of open_clip, `<arch>/<tag>` or
@@ -64,6 +66,9 @@ class Filter:
     params: Mapping[str, Any] = field(default_factory=dict)
     doc: str = ""
     pooled: Mapping[str, pa.DataType] = field(default_factory=dict)  # what `pool` adds to the scores
+    required: tuple[
+        str, ...
+    ] = ()  # parameters without a default: without them every score is null, and a recipe is refused
 
     @property
     def pool(self) -> Callable[..., pa.Table] | None:
@@ -198,6 +203,11 @@ def scorer(
             params=defaults,
             doc=inspect.getdoc(inspect.getmodule(fn)) or "",
             pooled=dict(pooled or {}),
+            required=tuple(
+                k
+                for k, p in arguments.items()
+                if p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is inspect.Parameter.empty and k != "index"
+            ),
         )
 
     return wrap

@@ -40,7 +40,7 @@ def clip_direction(
     batch: pa.RecordBatch,
     images: Images,
     *,
-    model: str | None = None,
+    model: str | None,
     arch: str | None = None,
     precision: str = "auto",
     before: str = "input_caption",

@@ -49,7 +49,7 @@ def clip_score(
     batch: pa.RecordBatch,
     images: Images,
     *,
-    model: str | None = None,
+    model: str | None,
     arch: str | None = None,
     precision: str = "auto",
     over: str = "mean",

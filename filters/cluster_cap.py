@@ -43,7 +43,7 @@ def cluster_cap(
     batch: pa.RecordBatch,
     images: Images,
     *,
-    model: str | None = None,
+    model: str | None,
     arch: str | None = None,
     precision: str = "auto",
     clusters: int = 0,

@@ -52,7 +52,7 @@ def image_target(
     batch: pa.RecordBatch,
     images: Images,
     *,
-    model: str | None = None,
+    model: str | None,
     arch: str | None = None,
     precision: str = "auto",
     index: str | None = None,

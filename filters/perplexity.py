@@ -77,7 +77,7 @@ def _parts(texts: pa.Array, lines: bool) -> tuple[list[str], Array]:  # noqa: FB
 
 @scorer(version=1, scores={"perplexity": pa.float64()}, bounds={})
 def perplexity(
-    batch: pa.RecordBatch, *, model: str | None = None, pieces_path: str | None = None, lines: bool = False
+    batch: pa.RecordBatch, *, model: str | None, pieces_path: str | None = None, lines: bool = False
 ) -> pa.RecordBatch:
     """Score the assistant texts of `batch`."""
     texts = assistant(batch)

@@ -23,11 +23,10 @@ from filters.shared.text import assistant_tokens, cached, column, everything, ta
 
 
 @scorer(version=1, scores={"quality": pa.float64()}, bounds={})
-def quality(batch: pa.RecordBatch, *, model: str | None = None) -> pa.RecordBatch:
+def quality(batch: pa.RecordBatch, *, model: str | None) -> pa.RecordBatch:
     """Score the texts of `batch` with the model in the folder `model`."""
     if model is None:
-        msg = "filter `quality` needs `model`: the folder of a fitted quality model"
-        raise UserError(msg, hint="`cuvee fit-quality --good REF --bad REF --out FOLDER` makes one", usage=True)
+        return table(quality=pa.nulls(batch.num_rows, pa.float64()))
     fitted = ngrams.load(model)
     if fitted.reads == "answer":
         words = assistant_tokens(batch)

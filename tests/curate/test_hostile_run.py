@@ -47,7 +47,11 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, runs.Result]:
         {"name": "parquet", "format": "parquet", "path": "*.parquet", "fields": {"image": "image"}, "task": "caption"},
         {"name": "chats", "format": "conversations", "path": "*.json", "images": "images", "task": "vqa"},
     ]
-    plain = [n for n in base.names() if base.load(n).build is None and not base.load(n).needs_model]
+    plain = [
+        n
+        for n in base.names()
+        if base.load(n).build is None and not base.load(n).needs_model and not base.load(n).required
+    ]
     stages = [{"filter": n, **({} if base.load(n).cluster else {"bounds": {}})} for n in plain]
     recipe = recipes.parse({"name": "hostile", "shard_rows": 3, "sources": sources, "stages": stages}, "test")
     store = Store(tmp_path_factory.mktemp("store"))
