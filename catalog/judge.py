@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from catalog.errors import UserError, unknown_keys
@@ -217,13 +216,13 @@ def keepers(clusters: pl.DataFrame, rule: Rule) -> pl.DataFrame:
     )
 
 
-def judge_cluster(ids: pl.DataFrame, alive: np.ndarray, ranked: pl.DataFrame) -> pl.DataFrame:
-    """Return the verdicts of a cluster rule for samples `ids` (column id), in their order.
+def judge_cluster(ids: pl.DataFrame, ranked: pl.DataFrame) -> pl.DataFrame:
+    """Return the verdicts of a cluster rule for samples `ids` (column id), in their order, from what `keepers` ranked.
 
     value is the rank in the cluster (0: kept), null for a sample that has no duplicate or was dead already.
     """
     joined = ids.select("id").join(ranked.select("id", "rank", "keeper"), on="id", how="left", maintain_order="left")
-    value = pl.when(pl.Series(alive)).then(pl.col("rank").cast(pl.Float64))
+    value = pl.col("rank").cast(pl.Float64)
     keep = value.is_null() | (value == 0)
     return joined.with_columns(value.alias("value"), keep.alias("keep")).select(
         "value",

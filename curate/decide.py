@@ -9,10 +9,12 @@ import itertools
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -30,6 +32,11 @@ from curate.chunks import Bound, Chunk, Past, Scores, identity
 from curate.prepare import Progress
 from curate.recipe import Recipe, StageSpec, rules
 from filters import base
+
+T = TypeVar("T")
+R = TypeVar("R")
+# Chunks that are judged at once: polars and pyarrow let go of the interpreter. More would hold more in memory.
+THREADS = 2
 
 
 def decide(
@@ -59,14 +66,16 @@ def decide(
     remove(work)  # a killed run's half: judging takes seconds, so it starts afresh
     sweep(store.root / "datasets" / recipe.name)
     out = _Ledger(work, ordered, past, total=sum(s.samples for s in train), progress=progress)
-    with ThreadPoolExecutor(2) as writer:  # a file is written while the next rule judges
-        alive = [out.judge(chunk, cuts, writer) for chunk in book.chunks()]
-    written = ledger.Chunks(folder=work, places=out.places)
-    dead, ranked = _settle_clusters(book, written, alive, ordered, work, progress)
-    out.done = 0
-    content = [pl.DataFrame(schema={"source": pl.String, "id": pl.String, "digest": pl.String})]
-    for (source, number), keep in zip(out.places, alive, strict=True):
-        content.append(out.keep(source, number, written.heads(source, number), keep, dead, ranked))
+    with ThreadPoolExecutor(THREADS) as pool:
+        chunks: Iterator[Chunk] = book.chunks()
+        judged = ahead(pool, lambda chunk: out.judge(chunk, cuts), chunks)
+        alive = [out.take(chunk, "judge").alive for chunk in judged]
+        places = list(out.places)
+        written = ledger.Chunks(folder=work, places=places)
+        ranked = _settle_clusters(book, written, alive, ordered, work, progress)
+        out.done = 0
+        last = ahead(pool, lambda n: out.keep(written, n, alive[n], ranked), range(len(places)))
+        content = [pl.DataFrame(schema=_CONTENT), *(out.take(chunk, "keep").kept for chunk in last)]
     ledger.save_columns(work, out.digest)
     rows = pl.concat(content)
     counted = dict(rows.group_by("source").len().iter_rows())
@@ -75,6 +84,23 @@ def decide(
     store.save_dataset(dataset, work)
     publish(work, store.dataset_dir(dataset.name, dataset.version))
     return store.dataset(f"{dataset.name}@{dataset.digest}")
+
+
+_NOBODY = pl.DataFrame(schema={"id": pl.String, "rank": pl.Int32, "keeper": pl.String})
+_CONTENT = {"source": pl.String, "id": pl.String, "digest": pl.String}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """What came of one chunk."""
+
+    source: str
+    number: int
+    ids: pl.Series
+    alive: np.ndarray  # bool, per sample: the one byte that stays in memory
+    verdicts: Mapping[str, pl.DataFrame]  # by rule key, of the rules that were judged now
+    hits: Mapping[str, int]  # dropped samples by stage
+    kept: pl.DataFrame  # source, id, digest
 
 
 class _Ledger:
@@ -91,64 +117,82 @@ class _Ledger:
             for key in past.same & set(columns) if past else ():
                 self.digest.known(source, key, columns[key])
 
-    def judge(self, chunk: Chunk, cuts: Mapping[str, Mapping[str, Cutoff]], writer: ThreadPoolExecutor) -> np.ndarray:
-        """Write a chunk's heads and what the bounds say of it; return who is alive. That byte a sample stays in memory."""
-        alive, new, ids, written = np.ones(chunk.size, bool), {}, None, []
+    def judge(self, chunk: Chunk, cuts: Mapping[str, Mapping[str, Cutoff]]) -> _Part:
+        """Write a chunk's heads and what the bounds say of it."""
+        alive, new, hits = np.ones(chunk.size, bool), {}, dict.fromkeys(self.hits, 0)
         heads = ledger.heads_path(self._work, chunk.source, chunk.number)
         if self._past:
             share(ledger.heads_path(self._past.book.folder, chunk.source, chunk.number), heads)
         else:
             ledger.write_heads(heads, chunk.heads)
-        for rule in self._rules:
-            if rule.cluster:
-                continue
+        bounds = [r for r in self._rules if not r.cluster]
+        ids = chunk.heads["id"] if any(not (self._past and r.key in self._past.same) for r in bounds) else pl.Series()
+        names = ledger.strings(ids.cast(pl.String))
+        for rule in bounds:
             target = ledger.verdicts_path(self._work, chunk.source, chunk.number, rule)
             if self._past and rule.key in self._past.same:
                 share(self._past.file(chunk, rule), target)
                 keep = self._past.book.verdicts(chunk.source, chunk.number, rule, ["keep"])["keep"].to_numpy()
             else:
                 new[rule.key] = verdict = judge(chunk.value(rule), rule, cuts.get(rule.key))
-                ids = ledger.strings(chunk.heads["id"]) if ids is None else ids
-                written.append(writer.submit(ledger.write_verdicts, target, ids, rule, verdict))
+                ledger.write_verdicts(target, names, rule, verdict)
                 keep = verdict["keep"].to_numpy()
             alive &= keep
-            self.hits[rule.stage] += int((~keep).sum())
-        if new:
-            self.digest.add(chunk.source, chunk.heads["id"], new)
-        for file in written:
-            file.result()
-        self.places.append((chunk.source, chunk.number))
-        self._step("judge", chunk.size)
-        return alive
+            hits[rule.stage] += int((~keep).sum())
+        return _Part(
+            source=chunk.source, number=chunk.number, ids=ids, alive=alive, verdicts=new, hits=hits,
+            kept=pl.DataFrame(schema=_CONTENT),
+        )  # fmt: skip
 
     def keep(
         self,
-        source: str,
-        number: int,
-        heads: pl.DataFrame,
+        written: ledger.Chunks,
+        chunk: int,
         alive: np.ndarray,
-        dead: Mapping[str, pl.Series],
-        ranked: Mapping[str, pl.DataFrame],
-    ) -> pl.DataFrame:
-        """Write what the cluster rules say of a chunk, and its kept rows; return (source, id, digest) of these."""
-        new, ids = {}, ledger.strings(heads["id"])
+        ranked: Mapping[str, Mapping[int, pl.DataFrame]],
+    ) -> _Part:
+        """Write what the cluster rules say of a chunk (the n-th of all), and its kept rows."""
+        source, number = written.places[chunk]
+        heads = written.heads(source, number)
+        alive, new, hits = alive.copy(), {}, dict.fromkeys(self.hits, 0)
+        names = ledger.strings(heads["id"])
         for rule in self._rules:
             if rule.cluster:
-                living = ~heads["id"].is_in(dead[rule.key].implode()).to_numpy()
-                new[rule.key] = verdict = judge_cluster(heads, living, ranked[rule.key])
-                ledger.write_verdicts(ledger.verdicts_path(self._work, source, number, rule), ids, rule, verdict)
+                members = ranked[rule.key].get(chunk, _NOBODY)
+                new[rule.key] = verdict = judge_cluster(heads, members)
+                ledger.write_verdicts(ledger.verdicts_path(self._work, source, number, rule), names, rule, verdict)
                 keep = verdict["keep"].to_numpy()
                 alive &= keep
-                self.hits[rule.stage] += int((~keep).sum())
-        self.digest.add(source, heads["id"], new)
+                hits[rule.stage] += int((~keep).sum())
         rows = heads.filter(pl.Series(alive))
         ledger.write_kept(self._work / "kept" / source / ledger.chunk_name(number), rows)
-        self._step("keep", heads.height)
-        return rows.select("source", "id", "digest")
+        return _Part(
+            source=source, number=number, ids=heads["id"], alive=alive, verdicts=new, hits=hits,
+            kept=rows.select(list(_CONTENT)),
+        )  # fmt: skip
 
-    def _step(self, what: str, samples: int) -> None:
-        self.done += samples
+    def take(self, part: _Part, what: str) -> _Part:
+        """Count a chunk, in order: the ledger's digest depends on it."""
+        if part.verdicts:
+            self.digest.add(part.source, part.ids, part.verdicts)
+        if what == "judge":
+            self.places.append((part.source, part.number))
+        for stage, n in part.hits.items():
+            self.hits[stage] += n
+        self.done += len(part.alive)
         self._progress(what, self.done, self._total)
+        return part
+
+
+def ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Yield `work(item)` in order, a few items ahead of who takes them: never all of them in memory."""
+    waiting: deque[Future[R]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > THREADS:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def share(old: Path, new: Path) -> None:
@@ -171,10 +215,10 @@ def _settle_clusters(
     ordered: Sequence[Rule],
     work: Path,
     progress: Progress,
-) -> tuple[dict[str, pl.Series], dict[str, pl.DataFrame]]:
+) -> dict[str, dict[int, pl.DataFrame]]:
     """Decide every cluster rule in order, among the samples still alive, and write the cluster tables.
 
-    Returns per cluster rule the ids that were dead before it, of those that are in one of its clusters, and the ranking.
+    Returns per cluster rule and chunk (by its place among all) id, rank and keeper of the members of clusters in it.
     """
     cluster_rules = [r for r in ordered if r.cluster]
     found = {}
@@ -183,20 +227,19 @@ def _settle_clusters(
         found[rule.key] = book.clusters(rule)
     members = pl.concat([pl.Series("id", [], dtype=pl.String), *(f["id"] for f in found.values())]).unique()
     state = _states(book, written, alive, members, cluster_rules)
-    dead: dict[str, pl.Series] = {}
-    ranked: dict[str, pl.DataFrame] = {}
-    for rule in cluster_rules:
+    out: dict[str, dict[int, pl.DataFrame]] = {}
+    for number, rule in enumerate(cluster_rules, 1):
         extra = [c for c in state.columns if c not in found[rule.key].columns or c == "id"]
         table = found[rule.key].join(state.select(extra), on="id", how="left")
         ranking = keepers(table, rule)
-        dead[rule.key] = table.filter(~pl.col("alive"))["id"]
-        ranked[rule.key] = ranking
         losers = ranking.filter(pl.col("rank") > 0)["id"]
         state = state.with_columns((pl.col("alive") & ~pl.col("id").is_in(losers.implode())).alias("alive"))
-        out = ranking.join(table.select("id", *rule.prefer), on="id", how="left", maintain_order="left")
-        write_table(work / "clusters" / f"{rule.stage}.parquet", out.select([*CLUSTER.names, *rule.prefer]).to_arrow())
-        progress("cluster", len(dead), len(cluster_rules))
-    return dead, ranked
+        full = ranking.join(table.select("id", "chunk", *rule.prefer), on="id", how="left", maintain_order="left")
+        write_table(work / "clusters" / f"{rule.stage}.parquet", full.select([*CLUSTER.names, *rule.prefer]).to_arrow())
+        parts = full.select("chunk", *_NOBODY.columns).partition_by("chunk", as_dict=True, include_key=False)
+        out[rule.key] = {int(str(chunk)): part for (chunk,), part in parts.items()}
+        progress("cluster", number, len(cluster_rules))
+    return out
 
 
 def _states(
@@ -206,18 +249,25 @@ def _states(
     members: pl.Series,
     cluster_rules: Sequence[Rule],
 ) -> pl.DataFrame:
-    """Return (id, alive) of the samples that are in a cluster, after all bounds; with preferred scores if they are not known."""
+    """Return (id, chunk, alive) of the samples that are in a cluster, after all bounds; with preferred scores if not known."""
     wanted = sorted({p for r in cluster_rules for p in r.prefer}) if isinstance(book, Scores) else []
-    empty: list[pl.Series] = [members.head(0), pl.Series("alive", [], dtype=pl.Boolean)]
-    parts = [pl.DataFrame([*empty, *(pl.Series(w, [], dtype=pl.Float64) for w in wanted)])]
+    empty = {"id": pl.String, "chunk": pl.Int64, "alive": pl.Boolean, **dict.fromkeys(wanted, pl.Float64)}
+    parts = [pl.DataFrame(schema=empty)]
     stages = sorted({w.rpartition(".")[0] for w in wanted})
     scored = book.chunks(stages) if wanted and len(members) else itertools.repeat(None)
-    for (source, number), keep, chunk in zip(written.places if len(members) else [], alive, scored, strict=False):
-        frame = written.heads(source, number, ["id"]).with_columns(
-            pl.Series("alive", keep), *(chunk.score(w).alias(w) for w in wanted if chunk is not None)
+    hashes = np.sort(
+        members.hash().to_numpy()
+    )  # looked up by hash first: a table of all members for each chunk is dear
+    for n, (place, keep, chunk) in enumerate(zip(written.places if len(members) else [], alive, scored, strict=False)):
+        frame = written.heads(*place, ["id"]).with_columns(
+            pl.lit(n, pl.Int64).alias("chunk"),
+            pl.Series("alive", keep),
+            *(chunk.score(w).alias(w) for w in wanted if chunk is not None),
         )
-        parts.append(frame.filter(pl.col("id").is_in(members.implode())))
-    return pl.concat(parts)
+        mine = frame["id"].hash().to_numpy()
+        near = hashes[np.minimum(np.searchsorted(hashes, mine), len(hashes) - 1)] == mine
+        parts.append(frame.filter(pl.Series(near)))
+    return pl.concat(parts).join(members.to_frame("id"), on="id", how="semi")
 
 
 def _record(

@@ -1,7 +1,6 @@
 import math
 from decimal import Decimal
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -88,7 +87,7 @@ def test_the_keeper_is_the_best_living_member_and_ties_go_to_the_smaller_id() ->
     assert ranked.filter(pl.col("rank") == 0)["id"].to_list() == ["c"]
     assert ranked.filter(pl.col("id") == "a")["rank"].to_list() == [None]
     ids = pl.DataFrame({"id": ["d", "x", "a", "c", "b"]})
-    v = judge_cluster(ids, np.array([True, True, False, True, True]), ranked)
+    v = judge_cluster(ids, ranked)
     assert v["keep"].to_list() == [False, True, True, True, False]
     assert v["match"].to_list() == ["c", None, None, None, "c"]
 
