@@ -287,6 +287,10 @@ def _bounds(rules: Sequence[Mapping[str, Any]]) -> str:
 @DATA
 @STORE
 @engine_options
+@click.option(
+    "--gpu-share", type=click.FloatRange(0, 1, min_open=True), default=0.25, show_default=True,
+    help="Share of a GPU for each worker that runs a network: 0.25 lets four of them decode for one card.",
+)  # fmt: skip
 @JSON
 def run(
     recipe: Path,
@@ -295,6 +299,7 @@ def run(
     engine: str,
     workers: int | None,
     ray_address: str | None,
+    gpu_share: float,
     as_json: bool,
 ) -> None:
     """Run RECIPE: ingest, fit, score, deduplicate, decontaminate, judge; ends in a dataset version and its report.
@@ -309,7 +314,7 @@ def run(
 
     spec, folder = found_recipe(recipe, data)
     with opened(engine, workers, ray_address) as eng, bars() as progress:
-        out = curated(spec, Store(store), eng, folder, progress)
+        out = curated(spec, Store(store), eng, folder, progress, gpu_share=gpu_share)
     for warning in losses(Store(store), out["dataset"]):
         say(f"warning: {warning}")
     if as_json:
@@ -322,7 +327,9 @@ def run(
     say(f"next: cuvee what-if {out['dataset']} --set ...   cuvee why ID   cuvee mix lock mixture.yaml")
 
 
-def curated(spec: Any, store: Any, engine: Any, data: Path, progress: Step) -> dict[str, Any]:
+def curated(
+    spec: Any, store: Any, engine: Any, data: Path, progress: Step, *, gpu_share: float = 0.25
+) -> dict[str, Any]:
     """Run a recipe, write its report and lock its mixture; return their names and the funnel."""
     from catalog.ledger import Ledger, funnel
     from curate import report
@@ -330,7 +337,7 @@ def curated(spec: Any, store: Any, engine: Any, data: Path, progress: Step) -> d
     from mixtures import lock as locks
 
     wanted = wanted_mixture(spec)  # read first: a wrong key should not wait for hours of scoring
-    result = run_recipe(spec, store, engine=engine, data=data, progress=progress)
+    result = run_recipe(spec, store, engine=engine, data=data, progress=progress, gpu_share=gpu_share)
     dataset = result.dataset
     folder = store.dataset_dir(dataset.name, dataset.version)
     page = folder / "report.html"

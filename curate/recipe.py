@@ -182,6 +182,9 @@ def _stage(raw: Any, sources: tuple[SourceSpec, ...], models: tuple[ModelSpec, .
         if raw.get(key) and needs is None:
             msg = f"`{key}` of {where} means nothing: the filter never {what}"
             raise UserError(msg, usage=True)
+    if loaded.build is not None and "match" not in loaded.scores and not raw.get("against"):
+        msg = f"{where} needs a target set"
+        raise UserError(msg, hint="name a source of role `eval` or `fit` in `against`", usage=True)
     bounds: dict[str, Mapping[str, Any]] = {
         score: {k: v for k, v in (("low", low), ("high", high)) if v is not None}
         for score, (low, high) in loaded.bounds.items()

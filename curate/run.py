@@ -16,7 +16,7 @@ from catalog.store import DatasetVersion, SourceVersion, Store
 from curate import prepare
 from curate.chunks import Bound
 from curate.decide import decide
-from curate.engines.base import Engine
+from curate.engines.base import SHARE, Engine
 from curate.ingest import ingest
 from curate.prepare import Progress
 from curate.recipe import Recipe
@@ -31,14 +31,19 @@ class Result:
     work: Mapping[str, int]  # score files written, score files found, samples scored, milliseconds of judging
 
 
-def run(recipe: Recipe, store: Store, *, engine: Engine, data: Path, progress: Progress) -> Result:
-    """Run the recipe and return its dataset version; raise `UserError` when the books do not balance."""
+def run(
+    recipe: Recipe, store: Store, *, engine: Engine, data: Path, progress: Progress, gpu_share: float = SHARE
+) -> Result:
+    """Run the recipe and return its dataset version; raise `UserError` when the books do not balance.
+
+    `gpu_share` is the share of a GPU that each worker takes where a filter runs a network and there is a GPU.
+    """
     started = time.monotonic()
     sources = ingest_all(recipe, store, engine=engine, data=data, progress=progress)
     models = prepare.fit_models(store, recipe, sources, progress)
     stages = [(s, f) for s, f in prepare.resolve(store, recipe, sources, models, build=True, progress=progress) if f]
     train = [sources[s.name] for s in recipe.members]
-    work = score(store, stages, train, engine=engine, progress=progress)
+    work = score(store, stages, train, engine=engine, progress=progress, gpu_share=gpu_share)
     judging = time.monotonic()
     with alone(store.root / "datasets" / recipe.name):  # two runs of one recipe would write into one folder
         dataset = decide(recipe, store, stages, sources, progress=progress, volatile=_volatile(engine, started))
@@ -66,7 +71,13 @@ def ingest_all(
 
 
 def score(
-    store: Store, stages: Sequence[Bound], sources: Sequence[SourceVersion], *, engine: Engine, progress: Progress
+    store: Store,
+    stages: Sequence[Bound],
+    sources: Sequence[SourceVersion],
+    *,
+    engine: Engine,
+    progress: Progress,
+    gpu_share: float = SHARE,
 ) -> dict[str, int]:
     """Score what is not scored yet, one fused task per shard."""
     items, cached = missing_items(
@@ -76,7 +87,7 @@ def score(
     written = samples = 0
     sizes = {s.name: s.samples for s in sources}
     progress("score", 0, len(items))
-    gpu = any(f.needs_model for _, f in stages)
+    gpu = gpu_share if any(f.needs_model for _, f in stages) else False
     # Big sources first: a long task that starts last keeps one worker busy alone.
     order = sorted(items, key=lambda i: (-sizes[i.source], i.source, i.shard))
     for number, done in enumerate(engine.map(task, order, gpu=gpu), 1):

@@ -5,8 +5,10 @@
 
 `batch` is SAMPLE (`catalog/schema.py`); the result has one row per sample, in the same order, with exactly the columns
 of `scores`. Null means "does not apply" and keeps the sample; NaN means "could not be computed" and drops it.
-A filter that looks at pixels takes a second positional argument
-`images: Images` (`filters/shared/images.py`), decoded once and shared by all filters of a pass.
+A filter that looks at pixels takes a second positional argument `images: Images` (`filters/shared/images.py`), decoded
+once and shared by all filters of a pass. What it can tell from the small planes that are cut from every picture it
+lists in its module's `MEASURES` (functions from `filters.shared.planes.Cuts` to n x k numbers): those of all filters are
+taken at one go, while the picture is at hand, and `images.measure(...)` gives them.
 
 A result must not depend on where batches are cut, on the number of workers or on the order of shards.
 

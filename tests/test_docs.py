@@ -71,6 +71,21 @@ def test_the_example_of_how_to_add_a_filter_is_a_filter() -> None:
         del sys.modules["filters.exclamations"]
 
 
+def test_the_example_of_a_pooled_score_pools() -> None:
+    first, second = (text for page, text in blocks("python") if page == "add_a_filter.md")
+    module = types.ModuleType("filters.echo")
+    sys.modules["filters.echo"] = module
+    try:
+        imports = first[first.index("import") : first.index("@scorer")]
+        exec(compile(imports + second, "echo.py", "exec"), vars(module))
+        flt = module.echo
+        assert flt.bounds == {"times": (None, 100)}
+        known = {"id": ["a", "b", "c"], "source": ["s"] * 3, "task": ["text"] * 3, "said": ["x", "y", "x"]}
+        assert flt.pool(pa.table(known)).sort_by("id")["times"].to_pylist() == [2, 1, 2]
+    finally:
+        del sys.modules["filters.echo"]
+
+
 def test_the_yaml_in_the_docs_is_what_the_code_reads() -> None:
     for page, text in blocks("yaml"):
         raw = yaml.safe_load(text)

@@ -14,6 +14,9 @@ def test_the_shortest_side_of_the_smallest_image() -> None:
     got = load("image_size").score(batch).column(0).to_pylist()
     assert got[:3] == [200.0, None, 10.0]
     assert np.isnan(got[3])
+    widest, tallest = (load("image_size").score(batch).column(k).to_pylist()[:3] for k in (1, 2))
+    assert widest == [300.0, None, 10.0]
+    assert tallest == [400.0, None, 30.0]
 
 
 def test_slices_and_other_media() -> None:
