@@ -23,8 +23,12 @@ shard_rows: 10000
 sources:
   - {{name: texts, format: text, path: texts.jsonl, fields: {{text: text}}, task: text, license: CC0-1.0}}
 stages:
-  - {{filter: gopher_quality, params: {{min_words: 5}}, bounds: {{words: {{min: 8}}, mean_word_length: {{min: {bound}, max: 10}}, alpha_words: {{min: 0.8}}}}}}
-  - {{filter: gopher_repetition, params: {{min_words: 5}}, bounds: {{top_2_gram: {{max: 0.5}}, duplicate_5_gram: {{max: 0.3}}}}}}
+  - filter: gopher_quality
+    params: {{min_words: 5}}
+    bounds: {{words: {{min: 8}}, mean_word_length: {{min: {bound}, max: 10}}, alpha_words: {{min: 0.8}}}}
+  - filter: gopher_repetition
+    params: {{min_words: 5}}
+    bounds: {{top_2_gram: {{max: 0.5}}, duplicate_5_gram: {{max: 0.3}}}}
   - {{filter: gibberish, bounds: {{bits: {{max: 5.2}}}}}}
   - dedup_exact
 """

@@ -16,7 +16,6 @@ score that it would give cannot be had without its library).
 import numpy as np
 import pyarrow as pa
 
-from catalog.errors import UserError
 from filters.base import scorer
 from filters.shared import ngrams
 from filters.shared.text import assistant_tokens, cached, column, everything, table, tokenise

@@ -5,7 +5,8 @@ A head is a chain of linear layers, with an optional normalisation of its input,
   of the numbers in their names, as in LAION's `sac+logos+ava1-l14-linearMSE.pth` (`layers.0.weight`, `layers.2.weight`, ...) and
   `sa_0_4_vit_l_14_linear.pth` (`weight`, `bias`), and in the torch version of its NSFW detector (`norm.mean`,
   `norm.variance`, `linear_1.weight`, ...);
-- `.h5`/`.weights.h5` of Keras, through h5py (`pip install 'cuvee[heads]'`): the same chain, kernels transposed, a `Normalization` in front.
+- `.h5`/`.weights.h5` of Keras, through h5py (`pip install 'cuvee[heads]'`): the same chain, kernels transposed, a
+  `Normalization` in front.
 
 What no file says is what stands between the layers: nothing (`none`, as in LAION's aesthetic predictor) or `relu`. Dropout does
 nothing when a head is used. The arithmetic is float64 and row by row.
