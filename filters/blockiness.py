@@ -27,7 +27,7 @@ import pyarrow as pa
 from filters.base import scorer
 from filters.shared.images import Images, fold
 from filters.shared.planes import BLOCK, Cuts
-from filters.shared.text import Array, kernel
+from filters.shared.text import Array, borrowed, inlined, kernel
 
 LEAST = 0.5  # levels: a difference that is too small to see makes no grid
 
@@ -49,23 +49,24 @@ def _grids(data: Array, first: Array, heights: Array, widths: Array, out: Array)
             out[k, 1] = 10.0
             continue
         flat = data[first[k] : first[k + 1]]
-        steps = np.zeros(width, np.uint16)  # |pixel - the one to its right|, summed over at most 128 rows
-        turned = np.zeros(width, np.uint8)
+        kept = np.zeros(width, np.uint16)  # |pixel - the one to its right|, summed over at most 128 rows
+        changes = np.zeros(width, np.uint8)
+        plane, steps, turned = borrowed(flat), borrowed(kept), borrowed(changes)
         lines = 0
         # Rows at their full width, one byte into the next one: the last two columns come out wrong and are left out.
         for y in range(0, height - 1, 2):
-            row = flat[y * width :]
+            row = plane[y * width :]
             _steps(row[:width], row[1:], row[2:], steps, turned)
             lines += 1
         half = max(width // 2, 2 * BLOCK)
         falls = np.zeros(height - 1, np.int32)  # |row - the one below|, summed over pixels
         bends = np.int64(0)
         for y in range(height - 1):
-            here = flat[y * width : y * width + half]
-            below = flat[(y + 1) * width : (y + 1) * width + half]
+            here = plane[y * width : y * width + half]
+            below = plane[(y + 1) * width : (y + 1) * width + half]
             falls[y] = _falls(here, below)
             if y % 2:
-                bends += _bends(flat[(y - 1) * width : (y - 1) * width + half], here, below)
+                bends += _bends(plane[(y - 1) * width : (y - 1) * width + half], here, below)
         out[k, 0] = max(_contrast(steps[: width - 1], lines), _contrast(falls, half))
         b1, a1 = _wang(steps[: width - 1], lines)
         b2, a2 = _wang(falls, half)
@@ -74,10 +75,11 @@ def _grids(data: Array, first: Array, heights: Array, widths: Array, out: Array)
         b = max((b1 + b2) / 2, 1e-2)
         a = max((a1 + a2) / 2, 1e-2)
         z = max((z1 + z2) / 2, 1e-3)
+        kept[0] = changes[0] = 0  # held until here
         out[k, 1] = -245.9 + 261.9 * b**-0.0240 * a**0.0160 * z**0.0064
 
 
-@kernel
+@inlined
 def _steps(here: Array, right: Array, beyond: Array, steps: Array, turned: Array) -> None:
     for x in range(steps.size):
         a = here[x]
@@ -90,7 +92,7 @@ def _steps(here: Array, right: Array, beyond: Array, steps: Array, turned: Array
         turned[x] += np.uint8(((a < b) & (b > c)) | ((a > b) & (b < c)))
 
 
-@kernel
+@inlined
 def _falls(here: Array, below: Array) -> Any:
     total = np.int32(0)
     for x in range(here.size):
@@ -98,7 +100,7 @@ def _falls(here: Array, below: Array) -> Any:
     return total
 
 
-@kernel
+@inlined
 def _bends(above: Array, here: Array, below: Array) -> Any:
     total = np.int32(0)
     for x in range(here.size):
@@ -142,7 +144,7 @@ MEASURES = (grid,)
 
 
 @scorer(
-    version=1,
+    version=2,
     scores={"blockiness": pa.float64(), "jpeg_quality": pa.float64()},
     bounds={"blockiness": (None, 2.0)},
 )

@@ -28,7 +28,7 @@ import pyarrow as pa
 from filters.base import scorer
 from filters.shared.images import Images, fold
 from filters.shared.planes import Cuts, shrink
-from filters.shared.text import Array, kernel
+from filters.shared.text import Array, borrowed, inlined, kernel
 
 TINY = 64
 
@@ -64,17 +64,19 @@ def _edges(tiny: Array) -> tuple[float, float]:
     counts = np.zeros(256, np.int64)
     total = np.int64(0)
     squares = np.int64(0)
+    buffer = np.empty(width, np.int16)
+    plane, row = borrowed(tiny), borrowed(buffer)
     for y in range(height):
+        here = plane[y]
         for x in range(width):
-            counts[tiny[y, x]] += 1
-            v: Any = np.int64(tiny[y, x])  # Pillow leaves the outermost pixels as they are
-            if 0 < y < height - 1 and 0 < x < width - 1:
-                around = np.int64(0)
-                for j in range(y - 1, y + 2):
-                    around += np.int64(tiny[j, x - 1]) + np.int64(tiny[j, x]) + np.int64(tiny[j, x + 1])
-                v = min(max(9 * v - around, 0), 255)
-            total += v
-            squares += v * v
+            counts[np.uint64(here[x])] += 1
+            row[x] = here[x]  # Pillow leaves the outermost pixels as they are
+        if 0 < y < height - 1 and width > 2:
+            _edge(plane[y - 1], here, plane[y + 1], row[1 : width - 1])
+        a, b = _total(row)
+        total += a
+        squares += b
+    buffer[0] = 0  # held until here
     n = np.float64(height * width)
     mean = n / 256
     s = 0.0
@@ -83,7 +85,17 @@ def _edges(tiny: Array) -> tuple[float, float]:
     return max(squares / n - (total / n) * (total / n), 0.0), np.sqrt(s / 256)
 
 
-@kernel
+@inlined
+def _edge(above: Array, here: Array, below: Array, out: Array) -> None:
+    for x in range(out.size):
+        left = np.int16(above[x]) + np.int16(here[x]) + np.int16(below[x])
+        right = np.int16(above[x + 2]) + np.int16(here[x + 2]) + np.int16(below[x + 2])
+        middle = np.int16(above[x + 1]) + np.int16(here[x + 1]) + np.int16(below[x + 1])
+        v = np.int16(9) * np.int16(here[x + 1]) - np.int16(left + right + middle)
+        out[x] = min(max(v, 0), 255)
+
+
+@inlined
 def _total(values: Array) -> tuple[Any, Any]:
     """Return the sum and the sum of squares; both fit into 32 bits for a row of 256 Laplacians of at most 1,020."""
     total = np.int32(0)
@@ -95,7 +107,7 @@ def _total(values: Array) -> tuple[Any, Any]:
     return total, squares
 
 
-@kernel
+@inlined
 def _fill(above: Array, left: Array, here: Array, right: Array, below: Array, out: Array) -> None:
     for i in range(out.size):
         beside = np.int16(left[i]) + np.int16(right[i])
@@ -106,18 +118,17 @@ def _fill(above: Array, left: Array, here: Array, right: Array, below: Array, ou
 def _laplacian(flat: Array, height: int, width: int) -> float:
     if height < 3 or width < 3:
         return 0.0
-    # Over all rows at a stretch, which a processor does quickest; the first and the last pixel of a row come out wrong.
-    n = (height - 2) * width
-    out = np.empty(n, np.int16)
-    _fill(flat[:n], flat[width - 1 :], flat[width:], flat[width + 1 :], flat[2 * width :], out)
+    buffer = np.empty(width - 2, np.int16)
+    data, row = borrowed(flat), borrowed(buffer)
     total = np.int64(0)
     squares = np.int64(0)
-    for y in range(height - 2):
-        out[y * width] = 0
-        out[y * width + width - 1] = 0
-        a, b = _total(out[y * width : y * width + width])
+    for y in range(1, height - 1):
+        at = y * width
+        _fill(data[at - width + 1 :], data[at:], data[at + 1 :], data[at + 2 :], data[at + width + 1 :], row)
+        a, b = _total(row)
         total += a
         squares += b
+    buffer[0] = 0  # held until here
     inner = np.float64((height - 2) * (width - 2))
     mean = total / inner
     return max(squares / inner - mean * mean, 0.0)
@@ -126,7 +137,7 @@ def _laplacian(flat: Array, height: int, width: int) -> float:
 MEASURES = (detail,)
 
 
-@scorer(version=2, scores={"blur": pa.float64(), "sharpness": pa.float64()}, bounds={"blur": (100.0, None)})
+@scorer(version=3, scores={"blur": pa.float64(), "sharpness": pa.float64()}, bounds={"blur": (100.0, None)})
 def blur(batch: pa.RecordBatch, images: Images) -> pa.RecordBatch:
     """Score each sample by the sharpness of its most blurred image."""
     row, values = images.measure(detail)

@@ -33,7 +33,7 @@ MEASURES = (signatures, present)
 
 
 @scorer(
-    version=2,
+    version=3,
     scores={"decontaminate_image": pa.float64(), "match": pa.string()},
     bounds={"decontaminate_image": (None, 0.85)},
 )

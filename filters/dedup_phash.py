@@ -46,7 +46,7 @@ PAIRS = ("image+text", "image")
 MEASURES = (signatures,)
 
 
-@scorer(version=2, scores={"phash": pa.binary()}, bounds={})
+@scorer(version=3, scores={"phash": pa.binary()}, bounds={})
 def dedup_phash(
     batch: pa.RecordBatch,
     images: Images,

@@ -24,6 +24,7 @@ from filters.shared.planes import Cuts
 from filters.shared.text import Array, kernel
 
 APART = 16
+PART = 8192  # pixels: their squares of at most 510 x 510 add up to less than 2^31
 
 
 def colours(cuts: Cuts) -> Array:
@@ -36,29 +37,38 @@ def colours(cuts: Cuts) -> Array:
 @kernel
 def _sums(data: Array, first: Array, out: Array) -> None:
     for k in range(len(first) - 1):
-        coloured = np.int64(0)
-        rg1 = np.int64(0)
-        rg2 = np.int64(0)
-        yb1 = np.int64(0)
-        yb2 = np.int64(0)
-        for i in range(first[k], first[k + 1]):
-            v = data[i]
-            red = np.int32(v & np.uint32(255))
-            green = np.int32((v >> np.uint32(8)) & np.uint32(255))
-            blue = np.int32((v >> np.uint32(16)) & np.uint32(255))
-            rg = np.int32(red - green)
-            yb = np.int32(red + green - 2 * blue)
-            coloured += np.int64(max(max(red, green), blue) - min(min(red, green), blue) > APART)
-            rg1 += rg
-            rg2 += np.int32(rg * rg)
-            yb1 += yb
-            yb2 += np.int32(yb * yb)
-        out[k, 0] = first[k + 1] - first[k]
-        out[k, 1] = coloured
-        out[k, 2] = rg1
-        out[k, 3] = rg2
-        out[k, 4] = yb1
-        out[k, 5] = yb2
+        sums = out[k]
+        sums[0] = first[k + 1] - first[k]
+        for begin in range(first[k], first[k + 1], PART):
+            _part(data[begin : min(begin + PART, first[k + 1])], sums)
+
+
+@kernel
+def _part(pixels: Array, sums: Array) -> None:
+    """Add the sums of at most `PART` pixels: they fit into 32 bits, of which a processor adds up many at a time."""
+    coloured = np.int32(0)
+    rg1 = np.int32(0)
+    rg2 = np.int32(0)
+    yb1 = np.int32(0)
+    yb2 = np.int32(0)
+    for i in range(pixels.size):
+        v = pixels[i]
+        red = np.int32(v & np.uint32(255))
+        green = np.int32((v >> np.uint32(8)) & np.uint32(255))
+        blue = np.int32((v >> np.uint32(16)) & np.uint32(255))
+        rg = np.int32(red - green)
+        yb = np.int32(red + green - np.int32(blue + blue))
+        apart = max(max(red, green), blue) - min(min(red, green), blue) > np.int32(APART)
+        coloured = np.int32(coloured + np.int32(apart))
+        rg1 = np.int32(rg1 + rg)
+        rg2 = np.int32(rg2 + np.int32(rg * rg))
+        yb1 = np.int32(yb1 + yb)
+        yb2 = np.int32(yb2 + np.int32(yb * yb))
+    sums[1] += coloured
+    sums[2] += rg1
+    sums[3] += rg2
+    sums[4] += yb1
+    sums[5] += yb2
 
 
 MEASURES = (colours,)

@@ -28,7 +28,7 @@ from filters.base import scorer
 from filters.shared.images import Images, fold
 from filters.shared.planes import SIDE, Cuts
 from filters.shared.strokes import strokes
-from filters.shared.text import Array, kernel
+from filters.shared.text import Array, borrowed, inlined, kernel
 
 LINES = 32
 WORDS = SIDE // 64
@@ -51,6 +51,12 @@ def _sign(before: Array, here: Array, behind: Array, out: Array) -> None:
         out[i] = np.uint8(v >= 2 * FAINT) + np.uint8(2) * np.uint8(v <= -2 * FAINT)
 
 
+@inlined
+def _column(plane: Array, x: Any, to: Array, i: Any) -> None:
+    for y in range(plane.shape[0]):
+        to[np.uint64(y), i] = plane[np.uint64(y), x]
+
+
 @kernel
 def _signs(plane: Array, turned: int, lines: int, signs: Array) -> None:
     """Fill `signs` (pixel along the line, line): 1 where a pixel is lighter than its neighbours on the line, 2
@@ -59,10 +65,8 @@ def _signs(plane: Array, turned: int, lines: int, signs: Array) -> None:
     signs[:] = 0
     if turned:
         picked = np.empty((height, LINES), np.uint8)
-        for y in range(height):
-            row = plane[y]
-            for i in range(lines):
-                picked[y, i] = row[(2 * i + 1) * width // (2 * lines)]
+        for i in range(lines):
+            _column(plane, np.uint64((2 * i + 1) * width // (2 * lines)), picked, np.uint64(i))
         flat = picked.ravel()
         n = (height - 2) * LINES
         _sign(flat[:n], flat[LINES:], flat[2 * LINES :], signs.ravel()[LINES : LINES + n])
@@ -87,14 +91,14 @@ def _pack(signs: Array, up: Array, any_: Array) -> None:
         _set(signs[x], up[x >> 6], any_[x >> 6], bit)
 
 
-@kernel
+@inlined
 def _set(signs: Array, up: Array, any_: Array, bit: Any) -> None:
     for i in range(signs.size):
         any_[i] |= np.uint64(signs[i] != 0) << bit
         up[i] |= np.uint64(signs[i] & 1) << bit
 
 
-@kernel
+@inlined
 def _ones(x: Any) -> Any:
     x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
     x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
@@ -102,7 +106,7 @@ def _ones(x: Any) -> Any:
     return (x * np.uint64(0x0101010101010101)) >> np.uint64(56)
 
 
-@kernel
+@inlined
 def _pairs(up: Array, any_: Array, word: int, skip: int, shift: int) -> tuple[Any, Any]:
     """Count, in one word of all lines, the pixels that have a sign as the one at the distance has, and those that
     differ."""
@@ -129,8 +133,8 @@ def _pairs(up: Array, any_: Array, word: int, skip: int, shift: int) -> tuple[An
 @kernel
 def _repeats(data: Array, first: Array, heights: Array, widths: Array, out: Array) -> None:
     # One word more than a line has, so that a shifted word always has a neighbour.
-    up = np.zeros((WORDS + 1, LINES), np.uint64)
-    any_ = np.zeros((WORDS + 1, LINES), np.uint64)
+    words = np.zeros((2, WORDS + 1, LINES), np.uint64)
+    up, any_ = borrowed(words)[0], borrowed(words)[1]
     signs = np.zeros((SIDE, LINES), np.uint8)
     for k in range(len(heights)):
         height = heights[k]
@@ -155,12 +159,13 @@ def _repeats(data: Array, first: Array, heights: Array, widths: Array, out: Arra
                 if both > 50:
                     best = max(best, (both - 2 * apart) / np.sqrt(np.float64(both)))
         out[k, 0] = best
+    words[0, 0, 0] = 0  # held until here
 
 
 MEASURES = (repeat, strokes)
 
 
-@scorer(version=1, scores={"overlay_repeat": pa.float64(), "overlay_edge": pa.float64()}, bounds={})
+@scorer(version=2, scores={"overlay_repeat": pa.float64(), "overlay_edge": pa.float64()}, bounds={})
 def overlay(batch: pa.RecordBatch, images: Images) -> pa.RecordBatch:
     """Score each sample by its image that looks most like a marked one."""
     row, agreement = images.measure(repeat)

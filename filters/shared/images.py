@@ -6,7 +6,8 @@ as often as needed, a JPEG by its decoder (which then transforms fewer coefficie
 a batch of photos from a camera fits into memory; the true size stands in the schema (`media.width`, `media.height`).
 
 A filter measures planes (`images.measure`; `filters/shared/planes.py`: three small cuts of each picture, made for
-numba), or takes `images[row]`, the pictures themselves, RGB, uint8, H x W x 3. Both come of one decode.
+numba), or takes `images[row]`, the pictures themselves, RGB, uint8, H x W x 3. Both come of one decode. A JPEG is kept as
+it is stored, in luma and colour differences: its luma is measured as it is, and its RGB is to the bit what libjpeg makes.
 """
 
 import ctypes
@@ -19,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, JpegImagePlugin
 
+from filters.shared import jpeg
 from filters.shared.planes import Cuts, Cutter
 
 Pixels = npt.NDArray[np.uint8]
@@ -47,12 +49,22 @@ def decode(data: bytes) -> Pixels | None:
 
 
 def _rgb(image: Image.Image) -> Pixels:
-    out: Pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    return out
+    if image.mode == "YCbCr":
+        out = np.empty((image.height, image.width, 3), np.uint8)
+        jpeg.rgb(_memory(image)[0], out)
+        return out
+    same: Pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return same
 
 
-def _opened(data: bytes) -> Image.Image | None:
-    """Return the picture in `data`, of mode RGB or L, or None when no decoder takes it."""
+def _opened(data: bytes, into: Image.Image | None = None) -> Image.Image | None:
+    """Return the picture in `data`, of mode RGB, L or, a JPEG, YCbCr (`into`, where it fits); None when no decoder takes it."""
+    plain = jpeg.decoded(data, MAX_SIDE, into)
+    return _any(data) if plain is None else plain
+
+
+def _any(data: bytes, *, luma: bool = True) -> Image.Image | None:
+    """Return the picture in `data`, whatever its format, as `_opened` does."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -60,14 +72,20 @@ def _opened(data: bytes) -> Image.Image | None:
             longer, factor = max(image.size), 1
             while longer > MAX_SIDE * factor:
                 factor *= 2
-            if factor > 1:
-                image.draft(image.mode, (-(-image.width // factor), -(-image.height // factor)))
+            luma = luma and image.mode == "RGB" and isinstance(image, JpegImagePlugin.JpegImageFile)
+            if luma or factor > 1:
+                image.draft("YCbCr" if luma else image.mode, (-(-image.width // factor), -(-image.height // factor)))
                 factor = -(-factor * max(image.size) // longer)  # what the decoder left to do; 1 for a JPEG
-            image.load()
+            try:
+                image.load()
+            except OSError:
+                if luma:
+                    return _any(data, luma=False)  # it may be stored as RGB
+                raise
             picture: Image.Image = image
             if image.format != "JPEG" or "exif" in image.info or "xmp" in image.info:
                 picture = _upright(image)
-            if picture.mode not in ("RGB", "L") or "transparency" in picture.info:
+            if picture.mode not in ("RGB", "YCbCr", "L") or "transparency" in picture.info:
                 picture = _plain(picture)
             return picture.reduce(factor) if factor > 1 else picture
     except MemoryError:
@@ -119,7 +137,7 @@ class _Held:
     it."""
 
     def __init__(self, image: Image.Image) -> None:
-        colour = image.mode == "RGB"
+        colour = image.mode != "L"
         _, self._capsule = image.__arrow_c_array__()
         array = _ArrowArray.from_address(_pointer(self._capsule, b"arrow_array"))
         if colour:
@@ -132,21 +150,23 @@ class _Held:
         }
 
 
-def _memory(image: Image.Image) -> Floats:
-    """Return the pixels of an image of mode RGB or L, uint32 or uint8, H x W or wider, without a copy where Pillow can
-    do that.
+def _memory(image: Image.Image) -> tuple[Floats, bool]:
+    """Return the pixels of an image of mode RGB, YCbCr or L, uint32 or uint8, H x W or wider, and whether they are the
+    image's own memory rather than a copy.
 
-    Pillow keeps RGB in four bytes a pixel and pads a grey row to four bytes; since 11.2 it hands its memory out (as
+    Pillow keeps colours in four bytes a pixel and pads a grey row to four bytes; since 11.2 it hands its memory out (as
     Arrow, one of whose libraries would cost more than the pixels), where there is no padding.
     """
     width, height = image.size
-    if image.mode == "L" and width % 4:
+    padded = image.mode == "L" and width % 4 > 0
+    if padded:
         image = image.crop((0, 0, width + -width % 4, height))
     try:
-        return np.asarray(_Held(image))
+        return np.asarray(_Held(image)), not padded
     except (AttributeError, ValueError):  # an older Pillow, or an image in several pieces of memory
-        kind, raw = (np.uint32, "RGBX") if image.mode == "RGB" else (np.uint8, "L")
-        return np.frombuffer(image.tobytes("raw", raw), kind).reshape(height, -1)
+        kind = np.uint8 if image.mode == "L" else np.uint32
+        raw = image.mode if image.mode == "L" else f"{image.mode}X"
+        return np.frombuffer(image.tobytes("raw", raw), kind).reshape(height, -1), False
 
 
 Measure = Callable[[Cuts], Floats]
@@ -160,8 +180,8 @@ class Images:
 
     `measures` are those that will be asked for: all are taken when the first one is, of a few pictures at a time, while
     their planes are in the processor's cache. Another one is taken when it is asked for. With `keep`, decoded pictures
-    stay in memory until the batch is done with; without, asking for `images[row]` or for another measure later on
-    decodes once more.
+    stay in memory until the batch is done with; without, asking for `images[row]` decodes once more. So does asking for a
+    measure that was not announced after looking at the pictures.
     """
 
     def __init__(
@@ -214,20 +234,22 @@ class Images:
 
     def _picture(self, number: int) -> Pixels | None:
         if number not in self._pixels:
+            if self._keep and not self._measured and self._measures:
+                self._measured.update(self._take(self._measures))
             opened = self._open(number)
             self._pixels[number] = None if opened is None else _rgb(opened)
             self._kept.pop(number, None)
         return self._pixels[number]
 
-    def _open(self, number: int) -> Image.Image | None:
+    def _open(self, number: int, into: Image.Image | None = None) -> Image.Image | None:
         if number in self._kept:
             return self._kept[number]
-        if number in self._pixels:
-            pixels = self._pixels[number]
-            return None if pixels is None else Image.fromarray(pixels)
         self.decoded += 1
-        opened = _opened(self._reader.read(*self._where[number]))
-        if self._keep:
+        data = self._reader.read(*self._where[number])
+        if not self._keep:
+            return _opened(data, into)
+        opened = _opened(data)
+        if number not in self._pixels:
             self._kept[number] = opened
         return opened
 
@@ -250,12 +272,15 @@ class Images:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            last, pixels, own = None, np.zeros(0), False
             for number in range(len(known)):
-                opened = self._open(number)
+                opened = self._open(number, last)
                 if opened is not None:
                     known[number] = True
-                    cutter.add(_memory(opened), opened.width)
-                del opened  # so that the next one is decoded into the same memory
+                    if opened is not last or not own:
+                        pixels, own = _memory(opened)
+                    cutter.add(pixels, opened.width, luma=opened.mode == "YCbCr")
+                    last = opened
                 if cutter.full:
                     flush()
             flush()
@@ -276,7 +301,7 @@ def present(cuts: Cuts) -> Floats:
 def cut(picture: Pixels) -> Cuts:
     """Return the planes of one picture."""
     cutter = Cutter(1)
-    cutter.add(_memory(Image.fromarray(picture)), picture.shape[1])
+    cutter.add(_memory(Image.fromarray(picture))[0], picture.shape[1])
     return cutter.take()
 
 
@@ -299,12 +324,17 @@ def media(batch: pa.RecordBatch, *names: str) -> tuple[Floats, ...]:
 def fold(batch: pa.RecordBatch, row: Floats, how: np.ufunc, **columns: Floats) -> pa.RecordBatch:
     """Return one value per sample and column: `how` over its images, NaN where any is NaN, null where it has none."""
     n = batch.num_rows
+    if len(row) == n and (row == np.arange(n)).all():  # one image each, as nearly always
+        return pa.RecordBatch.from_pydict(
+            {k: pa.array(np.asarray(v, np.float64), pa.float64()) for k, v in columns.items()}
+        )
+    some, first = np.unique(row, return_index=True)  # images stand in the order of their samples
     nothing = np.bincount(row, minlength=n) == 0
-    start = 0.0 if how is np.add else -np.inf if how is np.maximum else np.inf
     out = {}
     for name, values in columns.items():
-        result = np.full(n, start)
-        with np.errstate(invalid="ignore"):  # NaN is meant to spread
-            how.at(result, row, values)
+        result = np.zeros(n)
+        if len(some):
+            with np.errstate(invalid="ignore"):  # NaN is meant to spread
+                result[some] = how.reduceat(values, first)
         out[name] = pa.array(result, pa.float64(), mask=nothing)
     return pa.RecordBatch.from_pydict(out)

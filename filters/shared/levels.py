@@ -3,11 +3,12 @@
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 
 from filters.shared.planes import POINTS, Cuts
-from filters.shared.text import Array, kernel
+from filters.shared.text import Array, inlined, kernel
 
 LIGHTS = 1024  # steps of perceived brightness
 # The columns of `levels`.
@@ -116,24 +117,20 @@ def _count(data: Array, first: Array, out: Array) -> None:
         mine = out[k]
         other[:] = 0
         for i in range(0, n - 1, 2):
-            v = pixels[i]
-            w = pixels[i + 1]
-            mine[greys[i]] += 1
-            other[greys[i + 1]] += 1
-            mine[np.int32(256) + np.int32(v & np.uint32(255))] += 1
-            other[np.int32(256) + np.int32(w & np.uint32(255))] += 1
-            mine[np.int32(512) + np.int32((v >> np.uint32(8)) & np.uint32(255))] += 1
-            other[np.int32(512) + np.int32((w >> np.uint32(8)) & np.uint32(255))] += 1
-            mine[np.int32(768) + np.int32((v >> np.uint32(16)) & np.uint32(255))] += 1
-            other[np.int32(768) + np.int32((w >> np.uint32(16)) & np.uint32(255))] += 1
-            mine[np.int32(1024) + lights[i]] += 1
-            other[np.int32(1024) + lights[i + 1]] += 1
+            _one(mine, pixels[i], greys[i], lights[i])
+            _one(other, pixels[i + 1], greys[i + 1], lights[i + 1])
         if n % 2:
-            v = pixels[n - 1]
-            mine[greys[n - 1]] += 1
-            mine[np.int32(256) + np.int32(v & np.uint32(255))] += 1
-            mine[np.int32(512) + np.int32((v >> np.uint32(8)) & np.uint32(255))] += 1
-            mine[np.int32(768) + np.int32((v >> np.uint32(16)) & np.uint32(255))] += 1
-            mine[np.int32(1024) + lights[n - 1]] += 1
+            _one(mine, pixels[n - 1], greys[n - 1], lights[n - 1])
         for j in range(mine.size):
             mine[j] += other[j]
+
+
+@inlined
+def _one(counts: Array, pixel: Any, grey: Any, light: Any) -> None:
+    # Unsigned: numba looks whether other indices are below zero.
+    v = np.uint64(pixel)
+    counts[np.uint64(grey)] += np.int32(1)
+    counts[np.uint64(256) + (v & np.uint64(255))] += np.int32(1)
+    counts[np.uint64(512) + ((v >> np.uint64(8)) & np.uint64(255))] += np.int32(1)
+    counts[np.uint64(768) + ((v >> np.uint64(16)) & np.uint64(255))] += np.int32(1)
+    counts[np.uint64(1024) + np.uint64(light)] += np.int32(1)

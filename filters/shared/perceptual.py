@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from filters.shared.images import Pixels, cut
 from filters.shared.planes import Cuts, shrink
-from filters.shared.text import kernel
+from filters.shared.text import borrowed, inlined, kernel
 
 Array = npt.NDArray[Any]
 SIDE = 64
@@ -134,36 +134,37 @@ def _hash(base: Array, rows: Array, columns: Array, crops: Array, out: Array) ->
     """Fill `out` with the DCT hashes of all crops: bit i is whether coefficient i + 1 is above the median of the 64."""
     n = base.shape[0]
     size = columns.shape[1]
-    # For all crops of an axis at once: first along x, then along y.
-    half = np.zeros((n, size))
-    for y in range(n):
-        mine = half[y]
-        for x in range(n):
-            _weigh(mine, columns[x], base[y, x])
-    full = np.zeros((rows.shape[0], size))
-    for u in range(rows.shape[0]):
-        if u % WAVES < 8:
-            mine = full[u]
-            for y in range(n):
-                _weigh(mine, half[y], rows[u, y])
+    # Along x for all crops of the width at once, then along y for the crops that there are.
+    buffer = np.zeros((n + 8, size))
+    across, along, half = borrowed(base), borrowed(columns), borrowed(buffer)
+    # Row after row of the sums, so that none has to wait for its last addition.
+    for x in range(n):
+        for y in range(n):
+            _weigh(half[y], along[x], across[y, x])
     low = np.empty(64)
     for k in range(crops.shape[0]):
         r = crops[k, 0] * WAVES
         c = crops[k, 1] * WAVES
+        half[n:] = 0
+        for y in range(n):
+            values = half[y, c : c + WAVES]
+            for u in range(8):
+                _weigh(half[n + u], values, rows[r + u, y])
         for i in range(64):
             # Rounded, because a coefficient that is zero by symmetry must fall on the same side everywhere.
-            low[i] = np.floor(full[r + (i + 1) // WAVES, c + (i + 1) % WAVES] * 250 + 0.5)
+            low[i] = np.floor(half[n + (i + 1) // WAVES, (i + 1) % WAVES] * 250 + 0.5)
         middle = _median(low)
         for i in range(8):
             bits = 0
             for j in range(8):
                 bits = 2 * bits + int(low[8 * i + j] > middle)
             out[8 * k + i] = bits
+    buffer[0, 0] = 0  # held until here
 
 
-@kernel
+@inlined
 def _weigh(to: Array, values: Array, weight: float) -> None:
-    for i in range(to.size):
+    for i in range(values.size):
         to[i] += weight * values[i]
 
 
@@ -191,7 +192,8 @@ def _median(values: Array) -> float:
 def _chroma(pixels: Array, out: Array) -> None:
     """Fill `out` with the mean colour differences (Cb, then Cr) of the cells of an 8 x 8 grid."""
     down, across = pixels.shape
-    columns = np.empty((2, across), np.int32)
+    both = np.empty((2, across), np.int32)
+    columns, points = borrowed(both), borrowed(pixels)
     for i in range(CHROMA):
         top = i * down // CHROMA
         bottom = max((i + 1) * down // CHROMA, top + 1)
@@ -200,7 +202,7 @@ def _chroma(pixels: Array, out: Array) -> None:
         for begin in range(top, bottom, 64):
             columns[:] = 0
             for y in range(begin, min(begin + 64, bottom)):
-                _sums(pixels[y], columns[0], columns[1])
+                _sums(points[y], columns[0], columns[1])
             for x in range(across):
                 greens[x] += columns[0, x]
                 others[x] += (columns[1, x] & 0xFFFF) + (np.int64(columns[1, x] >> 16) << 32)
@@ -215,9 +217,10 @@ def _chroma(pixels: Array, out: Array) -> None:
             grey = 0.299 * red + 0.587 * green + 0.114 * blue
             out[i * CHROMA + j] = np.uint8(min(max((blue - grey) * 0.564 / n + 128.5, 0.0), 255.0))
             out[CHROMA * CHROMA + i * CHROMA + j] = np.uint8(min(max((red - grey) * 0.713 / n + 128.5, 0.0), 255.0))
+    both[0, 0] = 0  # held until here
 
 
-@kernel
+@inlined
 def _sums(pixels: Array, greens: Array, others: Array) -> None:
     """Add up the greens, and the reds and blues in the halves of a number: at most 128 rows of them fit."""
     for x in range(greens.size):

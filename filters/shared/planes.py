@@ -8,15 +8,17 @@
            (odd, so that no block size of a codec beats with it): for histograms. A picture of up to `POINTS` pixels is
            on it whole.
 
-Grey is luma (ITU-R 601-2) as Pillow rounds it. All arithmetic is in integers, or in single IEEE operations: the same on
-every machine. The planes of several pictures lie end to end, so that one call of a kernel measures all of them.
+Grey is luma (ITU-R 601-2): of a JPEG as it is stored, of other files as Pillow rounds it. All arithmetic is in integers,
+or in single IEEE operations: the same on every machine. The planes of several pictures lie end to end, so that one call of
+a kernel measures all of them.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from filters.shared.text import Array, kernel
+from filters.shared.jpeg import colour
+from filters.shared.text import Array, borrowed, inlined, kernel
 
 SIDE = 256
 POINTS = 1 << 14
@@ -64,9 +66,9 @@ class Cutter:
             _Store(np.empty(most * POINTS, np.uint32), most),
         )
 
-    def add(self, pixels: Array, width: int) -> None:
-        """Cut one picture: uint32 H x W (red in the lowest byte), or uint8 H x W (grey); rows may be longer than
-        `width`."""
+    def add(self, pixels: Array, width: int, *, luma: bool = False) -> None:
+        """Cut one picture: uint32 H x W (red in the lowest byte; with `luma`, YCbCr), or uint8 H x W (grey); rows may be
+        longer than `width`."""
         small, window, lattice = self._stores
         height = pixels.shape[0]
         wh, ww = min(height, SIDE), min(width, SIDE)
@@ -74,6 +76,7 @@ class Cutter:
         _cut(
             pixels,
             width,
+            int(luma),
             small.take(*small_size(height, width)),
             window.take(wh, ww),
             lattice.take(lattice_length(height, down), lattice_length(width, across)),
@@ -146,7 +149,7 @@ def lattice_length(length: int, step: int) -> int:
     return -(-(length - step // 2) // step) if length > step // 2 else 0
 
 
-@kernel
+@inlined
 def _luma(pixels: Array, row: Array) -> None:
     for x in range(row.size):
         v = pixels[x]
@@ -157,7 +160,7 @@ def _luma(pixels: Array, row: Array) -> None:
         row[x] = (grey + np.int32(0x8000)) >> np.int32(16)
 
 
-@kernel
+@inlined
 def _luma_plus(pixels: Array, total: Array) -> None:
     for x in range(total.size):
         v = pixels[x]
@@ -168,32 +171,53 @@ def _luma_plus(pixels: Array, total: Array) -> None:
         total[x] += (grey + np.int32(0x8000)) >> np.int32(16)
 
 
-@kernel
+@inlined
+def _first(pixels: Array, row: Array) -> None:
+    """Take the lowest byte: luma, where a pixel is YCbCr."""
+    for x in range(row.size):
+        row[x] = pixels[x] & np.uint32(255)
+
+
+@inlined
+def _first_plus(pixels: Array, total: Array) -> None:
+    for x in range(total.size):
+        total[x] += np.int32(pixels[x] & np.uint32(255))
+
+
+@inlined
 def _copy(row: Array, to: Array) -> None:
     for x in range(to.size):
         to[x] = row[x]
 
 
-@kernel
+@inlined
 def _plus(total: Array, row: Array) -> None:
     for x in range(total.size):
         total[x] += np.int32(row[x])
 
 
-@kernel
+@inlined
 def _add(total: Array, row: Array, part: int) -> None:
     weight = np.int32(part)
     for x in range(total.size):
         total[x] += weight * np.int32(row[x])
 
 
-@kernel
+@inlined
 def _pick(pixels: Array, to: Array, begin: int, step: int) -> None:
+    at = np.uint64(begin)  # unsigned: numba looks whether other indices are below zero
     for j in range(to.size):
-        to[j] = np.uint32(pixels[begin + j * step]) & np.uint32(0xFFFFFF)
+        to[j] = np.uint32(pixels[at]) & np.uint32(0xFFFFFF)
+        at += np.uint64(step)
 
 
-@kernel
+@inlined
+def _colours(pixels: Array) -> None:
+    for j in range(pixels.size):
+        pixels[j] = colour(pixels[j])
+
+
+@inlined
 def _pick_grey(pixels: Array, to: Array, begin: int, step: int) -> None:
     for j in range(to.size):
         to[j] = np.uint32(pixels[begin + j * step]) * np.uint32(0x010101)
@@ -201,53 +225,63 @@ def _pick_grey(pixels: Array, to: Array, begin: int, step: int) -> None:
 
 @kernel
 def _cut(
-    pixels: Array, width: int, small: Array, window: Array, lattice: Array, top: int, left: int, down: int, across: int
-) -> None:
+    pixels: Array, width: int, luma: int, small: Array, window: Array, lattice: Array,
+    top: int, left: int, down: int, across: int,
+) -> None:  # fmt: skip
     """Fill the three planes from `pixels` in one pass over its rows."""
     height = pixels.shape[0]
     sh, sw = small.shape
-    colour = pixels.itemsize == 4
-    row = np.empty(width, np.int32)
-    total = np.zeros(width, np.int32)
+    at, to, middle, points = borrowed(pixels), borrowed(small), borrowed(window), borrowed(lattice)
+    four = pixels.itemsize == 4  # bytes a pixel
+    both = np.zeros((2, width), np.int32)
+    row, total = borrowed(both)[0], borrowed(both)[1]
     whole = height % sh == 0
     each = height // sh
     scale = 1.0 / (np.float64(each if whole else height) * np.float64(width))
     out = 0  # the row of `small` that is being summed
     for y in range(height):
-        source = pixels[y]
+        source = at[y]
         if y % down == down // 2:
-            if colour:
-                _pick(source, lattice[y // down], across // 2, across)
+            if four:
+                _pick(source, points[y // down], across // 2, across)
+                if luma:
+                    _colours(points[y // down])
             else:
-                _pick_grey(source, lattice[y // down], across // 2, across)
+                _pick_grey(source, points[y // down], across // 2, across)
         seen = top <= y < top + window.shape[0]
-        if colour and whole and not seen and each > 1:
-            _luma_plus(source, total)
+        if four and whole and not seen and each > 1:
+            if luma:
+                _first_plus(source, total)
+            else:
+                _luma_plus(source, total)
         else:
-            if colour:
+            if four and luma:
+                _first(source, row)
+            elif four:
                 _luma(source, row)
             else:
                 _copy(source, row)
             if seen:
-                _copy(row[left:], window[y - top])
+                _copy(row[left:], middle[y - top])
             if each == 1 and width == sw:
-                _copy(row, small[y])
+                _copy(row, to[y])
                 continue
             if whole:
                 _plus(total, row)
         if whole:
             if (y + 1) % each == 0:
-                average(total, small[out], scale)
+                average(total, to[out], scale)
                 total[:] = 0
                 out += 1
             continue
         # In units in which a picture row is `sh` high and an output row `height`: how much of this row is the current one's.
         _add(total, row, min((y + 1) * sh, (out + 1) * height) - y * sh)
         if (y + 1) * sh >= (out + 1) * height:
-            average(total, small[out], scale)
+            average(total, to[out], scale)
             total[:] = 0
             out += 1
             _add(total, row, (y + 1) * sh - out * height)
+    both[0, 0] = 0  # held until here
 
 
 @kernel
@@ -262,6 +296,10 @@ def average(total: Array, to: Array, scale: float) -> None:
         return
     if width == 2 * sw:
         share = scale * np.float64(sw)
+        if share == 0.25:  # the same, quicker
+            for j in range(sw):
+                to[j] = (total[2 * j] + total[2 * j + 1] + np.int32(2)) >> np.int32(2)
+            return
         for j in range(sw):
             to[j] = np.uint8(np.float64(total[2 * j] + total[2 * j + 1]) * share + 0.5)
         return
@@ -298,22 +336,24 @@ def shrink(plane: Array, to: Array) -> None:
     `plane`."""
     height, width = plane.shape
     down = to.shape[0]
-    total = np.zeros(width, np.int32)
+    sums = np.zeros(width, np.int32)
+    total, source, cells = borrowed(sums), borrowed(plane), borrowed(to)
     whole = height % down == 0
     each = height // down
     scale = 1.0 / (np.float64(each if whole else height) * np.float64(width))
     out = 0
     for y in range(height):
         if whole:
-            _plus(total, plane[y])
+            _plus(total, source[y])
             if (y + 1) % each == 0:
-                average(total, to[out], scale)
+                average(total, cells[out], scale)
                 total[:] = 0
                 out += 1
             continue
-        _add(total, plane[y], min((y + 1) * down, (out + 1) * height) - y * down)
+        _add(total, source[y], min((y + 1) * down, (out + 1) * height) - y * down)
         if (y + 1) * down >= (out + 1) * height:
-            average(total, to[out], scale)
+            average(total, cells[out], scale)
             total[:] = 0
             out += 1
-            _add(total, plane[y], (y + 1) * down - out * height)
+            _add(total, source[y], (y + 1) * down - out * height)
+    sums[0] = 0  # held until here

@@ -10,7 +10,7 @@ right is so too: words run on.
 import numpy as np
 
 from filters.shared.planes import Cuts
-from filters.shared.text import Array, kernel
+from filters.shared.text import Array, borrowed, inlined, kernel
 
 CELL = 8
 STEP = 28
@@ -27,7 +27,7 @@ def strokes(cuts: Cuts) -> Array:
     return out
 
 
-@kernel
+@inlined
 def _mark(above: Array, here: Array, below: Array, dark: Array, light: Array) -> None:
     """Count, column by column but for the outermost, the pixels of a row that are on dark and on light strokes."""
     for x in range(dark.size):
@@ -52,9 +52,9 @@ def _strokes(data: Array, first: Array, heights: Array, widths: Array, out: Arra
         across = width // CELL
         if down == 0 or across == 0:
             continue
-        plane = data[first[k] : first[k + 1]].reshape(height, width)
-        dark = np.zeros(width, np.uint8)
-        light = np.zeros(width, np.uint8)
+        plane = borrowed(data[first[k] : first[k + 1]].reshape(height, width))
+        both = np.zeros((2, width), np.uint8)
+        dark, light = borrowed(both)[0], borrowed(both)[1]
         text = np.zeros(across + 2, np.bool_)
         edge = max(down // 6, 1)
         found = 0
@@ -78,5 +78,6 @@ def _strokes(data: Array, first: Array, heights: Array, widths: Array, out: Arra
                 run = run + 1 if text[cx] else 0
                 if run > longest and (cy < edge or cy >= down - edge):
                     longest = run
+        both[0, 0] = 0  # held until here
         out[k, 0] = found / np.float64(down * across)
         out[k, 1] = longest / np.float64(across)
