@@ -6,9 +6,8 @@ Decoding alone is what Pillow takes to bring the same JPEGs, read from the same 
 (`Image.open(..).load()`; "arrays": and into a numpy array). The filters run as in a scoring pass
 (`curate.score.score_table`): reading, decoding and every filter that needs pixels and no model. Both run in the same worker
 processes, in turn, all workers at a time, after a turn that is not counted (compiling). Every turn has fresh processes,
-because Pillow's own rate differs between them by up to 40 %: libjpeg-turbo writes RGB past the cache, where the row buffer
-that `malloc` gives Pillow happens to begin at a multiple of 32, and Pillow reads it back. The ratio is the median of the
-turns' ratios; the least and the largest are given too.
+because Pillow's own rate differs between them by a third and more, with where `malloc` puts its row buffer
+(docs/results/image_filters.md). The ratio is the median of the turns' ratios; the least and the largest are given too.
 
 CleanVision gets the same files in a folder and an environment of its own (`benchmarks/peers.py`), with as many
 processes; its time is that of `find_issues` for dark, light, odd aspect ratio, low information, blurry, greyscale, odd
@@ -65,7 +64,7 @@ def main() -> None:
     images, turns = (128, 3) if args.quick else (args.images, args.turns)
     result: dict[str, Any] = {"images": images, "turns": turns, "cores": os.cpu_count(), "sets": {}}
     print(
-        f"{'set':<16} {'pixels':>9} {'workers':>7} {'decode/s':>9} {'filters/s':>9} {'ratio':>6} {'(from to)':>11} {'of arrays':>9}"
+        f"{'set':<16} {'pixels':>9} {'workers':>7} {'decode/s':>9} {'filters/s':>9} {'ratio':>6} {'from to':>11} {'of arrays':>9}"
     )
     with tempfile.TemporaryDirectory() as folder:
         for name, found in sets().items():
