@@ -724,6 +724,8 @@ def recipe_init(
     say(
         f"{made.stages} stages; together their bounds drop {made.dropped:,} of the {made.looked_at:,} samples looked at"
     )
+    for line in made.warnings:
+        say(line)
     if out is not None:
         folder = made.data and Path(made.data) != out.parent.absolute()
         say(f"next: cuvee run {out}{f' --data {made.data}' if folder else ''} --store {store}")

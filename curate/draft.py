@@ -3,6 +3,9 @@
 Data-Juicer's refined recipes bound a score at its mean plus and minus k standard deviations, which is no statement about how
 much is dropped: scores are skewed. Here the share to drop is said, per score, and taken from the sides that the published bound
 has: from one of them, or half from each. Rounding goes outwards, and of equal scores all are kept: never more is dropped.
+
+A quantile over several sources may cut one of them away whole: receipts are no web pages. So what bounds drop is counted per
+source, and a stage says in `sources` which it was drafted for where others would lose more than a few times the share.
 """
 
 import math
@@ -27,6 +30,11 @@ from curate.sources.base import parameters
 from filters import base
 
 BINS, HEIGHT = 64, 4
+FEW = 20  # samples of a source below which its losses say nothing
+SMALL = 10  # a count below it is too coarse for a quantile
+WORST = 0.2  # of a source that all bounds together drop: worth a warning
+NO_PHOTOS = ("ocr", "document", "chart", "math", "code")  # tasks whose pictures are alike in everything but their text
+_TOTAL = 4  # times the share: what all bounds together may drop of a source before stages leave it out
 _PATHS = ("path", "images")
 
 
@@ -40,6 +48,16 @@ class Draft:
     left_out: dict[str, str]  # filter: why
     looked_at: int
     dropped: int  # of these, by all bounds together
+    losses: dict[str, tuple[int, int]]  # source: dropped by all bounds together, looked at
+
+    @property
+    def warnings(self) -> list[str]:
+        """One line for each source of which a large part would go."""
+        return [
+            f"warning: all bounds together would drop {_percent(d / n)} of `{s}` ({d:,} of the {n:,} samples looked at)"
+            for s, (d, n) in self.losses.items()
+            if n and d / n > WORST
+        ]
 
 
 def draft(
@@ -77,14 +95,20 @@ def draft(
     left_out = dict.fromkeys(networks, "a neural network: `--filters` or `--params` names it")
     left_out |= measured.failed
     parts: list[str] = []
-    alive = np.ones(measured.heads.height, bool)
+    bounded = [f for f in scoring if f.cluster is None and f.name not in left_out]
+    scopes = {f.name: _scope(measured, f, drop, [s.name for s in members], wanted=bool(filters)) for f in bounded}
+    alive = _spare(measured, bounded, drop, scopes)
     for flt in [f for f in scoring if f.cluster is None] + [f for f in scoring if f.cluster is not None]:
         if flt.name not in left_out:
-            lines, keep = _stage(measured, flt, drop, given.get(flt.name, {}))
-            alive &= keep
+            if flt.cluster is not None:
+                lines, why = _cluster(measured, flt, members, given.get(flt.name, {}), wanted=bool(filters))
+            else:
+                scope, without = scopes[flt.name]
+                lines = _stage(measured, flt, drop, given.get(flt.name, {}), scope, without)
+                why = "; ".join(f"{s}: {r}" for s, r in without.items())
             parts += lines
             if not lines:
-                left_out[flt.name] = _why_not(measured, flt)
+                left_out[flt.name] = why or _why_not(measured, flt)
     for flt in [f for f in loaded if f.build is not None]:
         suite = [s.name for s in against if not flt.needs_images or s.media.get("image")]
         if not uses.decontaminates(flt):
@@ -95,7 +119,8 @@ def draft(
             left_out[flt.name] = f"no source has role `eval`{' and images' if flt.needs_images else ''}"
     data, entries = _entries(sources)
     rows_of = max((s.shard_rows for s in sources), key=[s.shard_rows for s in sources].count)
-    head = _head(measured, alive, drop, data, sources, rows_of)
+    losses = {s.name: (int((~alive & _of(measured, s.name)).sum()), int(_of(measured, s.name).sum())) for s in members}
+    head = _head(measured, alive, drop, data, sources, rows_of, losses)
     body = [f"name: {name}", f"shard_rows: {rows_of}"] + ([f"role: {role}"] if role != "train" else [])
     body += ["sources:", *(f"  - {_flow(e)}" for e in entries), "stages:" if parts else "stages: []", *parts]
     return Draft(
@@ -105,6 +130,7 @@ def draft(
         left_out=left_out,
         looked_at=measured.heads.height,
         dropped=int((~alive).sum()),
+        losses=losses,
     )
 
 
@@ -165,13 +191,21 @@ def _flow(entry: dict[str, Any]) -> str:
 
 
 def _head(
-    measured: explain.Measured, alive: Any, drop: float, data: str, sources: Sequence[SourceVersion], shard_rows: int
+    measured: explain.Measured,
+    alive: Any,
+    drop: float,
+    data: str,
+    sources: Sequence[SourceVersion],
+    shard_rows: int,
+    losses: Mapping[str, tuple[int, int]],
 ) -> list[str]:
     n = measured.heads.height
-    of = "all" if measured.whole else f"{n:,} of {measured.samples:,}, spread evenly,"
+    of = "all" if measured.whole else f"{n:,} of {measured.samples:,}, as many of each source,"
     lines = [
         f"# Bounds from the scores of {of} samples of {', '.join(s.ref for s in sources if s.role != 'eval')}.",
         f"# Each drops at most {_percent(drop)} of the samples that have its score, all together {_percent(_share(~alive))}.",
+        *(f"#   of {s}: {_percent(d / max(n, 1))} ({d:,} of {n:,})" for s, (d, n) in losses.items()),
+        "# Published bounds are said as lowest..highest, both kept: `..9` is at most 9, `100..` at least 100.",
         "# Histograms: # kept, x dropped by the bound that stands here, | the bound.",
     ]
     if data:
@@ -189,34 +223,158 @@ def _head(
 # -- stages ------------------------------------------------------------------------------------------------------------
 
 
-def _stage(
-    measured: explain.Measured, flt: base.Filter, drop: float, params: Mapping[str, Any]
-) -> tuple[list[str], Any]:
-    """Return the lines of one stage and which samples its bounds keep; no lines where no sample has a score."""
+def _of(measured: explain.Measured, *sources: str) -> Any:
+    """Return which samples are of these sources."""
+    return measured.heads["source"].is_in(list(sources)).to_numpy()
+
+
+def _limit(drop: float) -> float:
+    """Return the share of one source that one stage may drop."""
+    return max(drop, min(3 * drop, 0.1))
+
+
+def _scores(measured: explain.Measured, flt: base.Filter) -> list[str]:
+    return [s for s in flt.numbers if s in measured.scores[flt.name].columns]
+
+
+def _drafted(
+    measured: explain.Measured, flt: base.Filter, drop: float, scope: Sequence[str]
+) -> tuple[dict[str, tuple[float | None, float | None, str]], Any]:
+    """Return a bound for each score that any sample of `scope` has, and which samples they keep."""
+    looked = _of(measured, *scope)
     keep = np.ones(measured.heads.height, bool)
+    out = {}
+    for score in _scores(measured, flt):
+        values, has = explain.numbers(measured, flt, score)
+        has = has & looked
+        if has.any():
+            whole = _whole(measured.scores[flt.name][score].dtype)
+            out[score] = chosen(values[has], flt.bounds.get(score, (None, None)), drop, whole=whole)
+            keep &= ~has | explain.inside(values, *out[score][:2])
+    return out, keep
+
+
+def _scope(
+    measured: explain.Measured, flt: base.Filter, drop: float, names: Sequence[str], *, wanted: bool
+) -> tuple[list[str], dict[str, str]]:
+    """Return the sources that a stage is drafted for, and why the others are not.
+
+    A filter that was asked for by name is not judged by its published bounds, nor by how many samples it applies to.
+    """
+    scope, without = list(names), {}
+    for s in names if not wanted else ():
+        why = _foreign(measured, flt, _of(measured, s))
+        if why:
+            scope.remove(s)
+            without[s] = why
+    while len(scope) > 1:
+        _, keep = _drafted(measured, flt, drop, scope)
+        lost = {s: _share(~keep[mine]) for s in scope if (mine := _of(measured, s)).sum() >= FEW}
+        worst = max(lost, key=lambda s: lost[s], default="")
+        if not worst or lost[worst] <= _limit(drop):
+            break
+        scope.remove(worst)
+        without[worst] = f"bounds over all sources would drop {_percent(lost[worst])}"
+    return scope, without
+
+
+def _spare(
+    measured: explain.Measured,
+    filters: Sequence[base.Filter],
+    drop: float,
+    scopes: Mapping[str, tuple[list[str], dict[str, str]]],
+) -> Any:
+    """Return which samples all bounds keep; a source that they wear down leaves the stages that cost it most, in `scopes`.
+
+    Many bounds that each drop a little more of a source than they should come to much.
+    """
+    keeps = {f.name: _drafted(measured, f, drop, scopes[f.name][0])[1] for f in filters}
+    named = {f.name: f for f in filters}
+    every = np.ones(measured.heads.height, bool)
+    for s in measured.heads["source"].unique(maintain_order=True):
+        mine = _of(measured, s)
+        while mine.sum() >= FEW and _share(~np.logical_and.reduce([every, *keeps.values()])[mine]) > _TOTAL * drop:
+            lost = {n: _share(~k[mine]) for n, k in keeps.items() if len(scopes[n][0]) > 1 and s in scopes[n][0]}
+            worst = max(lost, key=lambda n: lost[n], default="")
+            if not worst or lost[worst] <= drop:
+                break
+            scope, without = scopes[worst]
+            scope.remove(s)
+            without[s] = f"drops {_percent(lost[worst])}, and all bounds together more than {_percent(_TOTAL * drop)}"
+            keeps[worst] = _drafted(measured, named[worst], drop, scope)[1]
+    return np.logical_and.reduce([every, *keeps.values()])
+
+
+def _foreign(measured: explain.Measured, flt: base.Filter, mine: Any) -> str:
+    """Return why a filter is about other data than these samples; empty where it is not."""
+    if mine.sum() < FEW or not flt.bounds:
+        return ""
+    applies = np.zeros(int(mine.sum()), bool)
+    for score in _scores(measured, flt):
+        values, has = explain.numbers(measured, flt, score)
+        applies |= has[mine]
+        lost = _share((has & ~explain.inside(values, *flt.bounds.get(score, (None, None))))[mine])
+        if score in flt.bounds and lost > 0.5:
+            return f"the published bound of {score} would drop {_percent(lost)}"
+    if applies.any() and not flt.needs_images and _share(applies) < 0.5:
+        return f"only {_percent(_share(applies))} of its samples have a score"
+    return ""
+
+
+def _cluster(
+    measured: explain.Measured,
+    flt: base.Filter,
+    members: Sequence[SourceVersion],
+    params: Mapping[str, Any],
+    *,
+    wanted: bool,
+) -> tuple[list[str], str]:
+    """Return the lines of a stage that deduplicates, or no lines and why (empty: no sample has a signature)."""
     frame = measured.scores[flt.name]
-    if flt.cluster is not None:
-        there = frame.height and bool(frame.select(pl.all_horizontal(pl.all().is_not_null())).to_series().any())
-        entry = _flow({"filter": flt.name, "params": dict(params)}) if params else flt.name
-        return ([f"  - {entry}   # {explain.summary(flt)}"] if there else []), keep
+    if not frame.height or not frame.select(pl.all_horizontal(pl.all().is_not_null())).to_series().any():
+        return [], ""
+    entry: dict[str, Any] = {"filter": flt.name} | ({"params": dict(params)} if params else {})
+    lines = []
+    if flt.name == "dedup_phash" and not wanted:
+        without = [s.name for s in members if s.spec.get("task") in NO_PHOTOS and s.media.get("image")]
+        names = [s.name for s in members if s.name not in without and s.media.get("image")]
+        if without and not names:
+            return [], "pictures of text look alike to it: it is for photos"
+        if without:
+            lines = [f"  # not for {', '.join(without)}: pictures of text look alike to it, it is for photos"]
+            entry["sources"] = names
+    return [*lines, f"  - {_flow(entry) if len(entry) > 1 else flt.name}   # {explain.summary(flt)}"], ""
+
+
+def _stage(
+    measured: explain.Measured,
+    flt: base.Filter,
+    drop: float,
+    params: Mapping[str, Any],
+    scope: Sequence[str],
+    without: Mapping[str, str],
+) -> list[str]:
+    """Return the lines of one stage; no lines where no sample has a score."""
+    drafted, _ = _drafted(measured, flt, drop, scope)
+    looked = _of(measured, *scope)
     bounds: list[str] = []
     notes: list[str] = []
-    for score in flt.numbers:
-        if score not in frame.columns:
-            continue
+    for score, (low, high, why) in drafted.items():
         values, has = explain.numbers(measured, flt, score)
-        if not has.any():
-            continue
         published = flt.bounds.get(score, (None, None))
-        low, high, why = chosen(values[has], published, drop, whole=_whole(frame[score].dtype))
-        lines, bound = _bound(score, values[has], published, (low, high), why)
-        keep &= ~has | explain.inside(values, low, high)
+        lines, bound = _bound(score, values[has & looked], published, (low, high), why)
         (bounds if bound else notes).extend(lines + ([f"      {score}: {{{bound}}}"] if bound else []))
     if not bounds and not notes:
-        return [], keep
-    head = [f"  # {explain.summary(flt)}", f"  - filter: {flt.name}"]
+        return []
+    head = [f"  # {explain.summary(flt)}", *(f"  # not for {s}: {why}" for s, why in without.items())]
+    head += [f"  - filter: {flt.name}"]
     head += [f"    params: {_flow(dict(params))}"] if params else []
-    return [*head, "    bounds:" if bounds else "    bounds: {}   # looks, drops nothing", *notes, *bounds], keep
+    head += [f"    sources: {_flow_list(scope)}"] if without else []
+    return [*head, "    bounds:" if bounds else "    bounds: {}   # looks, drops nothing", *notes, *bounds]
+
+
+def _flow_list(names: Sequence[str]) -> str:
+    return str(yaml.safe_dump(list(names), default_flow_style=True, width=10**6, allow_unicode=True)).strip()
 
 
 def chosen(values: Any, published: base.Bound, drop: float, *, whole: bool) -> tuple[float | None, float | None, str]:
@@ -231,16 +389,30 @@ def chosen(values: Any, published: base.Bound, drop: float, *, whole: bool) -> t
     share = drop / sides
     out_low = out_high = None
     if low is not None:
-        out_low = -_outward(float(np.quantile(-fits, 1 - share, method="inverted_cdf")), whole=whole)
+        out_low = 0.0 - _outward(float(np.quantile(-fits, 1 - share, method="inverted_cdf")), whole=whole)
     if high is not None:
         out_high = _outward(float(np.quantile(fits, 1 - share, method="inverted_cdf")), whole=whole)
     if explain.inside(fits, out_low, out_high).all() and explain.inside(fits, low, high).all():
         return low, high, "nothing to drop at this share: the published bound"
-    said = [
-        f"the {share:.3g} quantile" if low is not None else "",
-        f"the {1 - share:.4g} quantile" if high is not None else "",
-    ]
-    return out_low, out_high, " and ".join(s for s in said if s)
+    out_low, say_low = _side(fits, out_low, (low, None), f"the {share:.3g} quantile", drop, whole=whole)
+    out_high, say_high = _side(fits, out_high, (None, high), f"the {1 - share:.4g} quantile", drop, whole=whole)
+    return out_low, out_high, " and ".join(s for s in (say_low, say_high) if s)
+
+
+def _side(
+    fits: Any, found: float | None, published: base.Bound, said: str, drop: float, *, whole: bool
+) -> tuple[float | None, str]:
+    """Return one side of a bound and what it is: of a quantile that bounds nothing sensibly, the published one or none."""
+    if found is None:
+        return None, ""
+    at_end = found == 0 or (found == 1 and bool((fits >= 0).all() and (fits <= 1).all()))
+    if not at_end and not (whole and abs(found) < SMALL):
+        return found, said
+    why = f"{said} is {_number(found)}, " + ("the end of the scale" if at_end else "too coarse a count")
+    side = next(b for b in published if b is not None)
+    if _share(~explain.inside(fits, *published)) <= drop:
+        return side, f"{why}: the published bound"
+    return None, f"{why}: none set, the published one would drop too much"
 
 
 def _outward(value: float, *, whole: bool) -> float:
@@ -290,7 +462,7 @@ def _say(bound: base.Bound) -> str:
 
 
 def _number(value: float) -> str:
-    return plain(Decimal(repr(float(value))).normalize())
+    return plain(Decimal(repr(float(value) + 0.0)).normalize())  # no negative zero
 
 
 def _share(mask: Any) -> float:

@@ -180,7 +180,7 @@ def measure(
     progress: Progress,
     strict: bool = True,
 ) -> Measured:
-    """Return the scores of up to `rows` samples (0: all), spread evenly over `sources`; of all where all are stored.
+    """Return the scores of up to `rows` samples (0: all), as many of each source; of all where all are stored.
 
     With `strict` false a filter that raises `UserError` at the first samples is left out, and the reason kept.
     """
@@ -189,7 +189,7 @@ def measure(
     shards = [(k, n) for k, s in enumerate(sources) for n in range(s.shards)]
     there = {f.name: all(_path(store, f, sources[k], n).exists() for k, n in shards) for f in filters}
     if rows and total > rows and not all(there.values()):
-        heads = heads[np.unique(np.linspace(0, total - 1, rows).round().astype(np.int64)).tolist()]
+        heads = heads[_spread(heads["version"].to_numpy(), rows)]
     failed = {} if strict else _failing(store, sources, heads, [f for f in filters if not there[f.name]])
     filters = [f for f in filters if f.name not in failed]
     parts: dict[str, list[pl.DataFrame]] = {f.name: [] for f in filters}
@@ -223,6 +223,16 @@ def _heads(store: Store, sources: Sequence[SourceVersion]) -> pl.DataFrame:
             places = [pl.lit(k, pl.Int64).alias("version"), pl.lit(n, pl.Int64).alias("shard")]
             parts.append(frame.with_columns(*places, pl.int_range(pl.len(), dtype=pl.Int64).alias("row")))
     return pl.concat(parts)
+
+
+def _spread(version: Array, rows: int) -> list[int]:
+    """Return up to `rows` rows, spread evenly over each source; what a small source has too little of, others get."""
+    out: list[Array] = []
+    of = [np.flatnonzero(version == v) for v in np.unique(version)]
+    for left, mine in zip(range(len(of), 0, -1), sorted(of, key=len), strict=True):
+        n = min(len(mine), max(1, (rows - sum(map(len, out))) // left))
+        out.append(mine[np.linspace(0, len(mine) - 1, n).round().astype(np.int64)])
+    return [int(i) for i in np.unique(np.concatenate(out))]
 
 
 def _failing(

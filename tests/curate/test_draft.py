@@ -51,8 +51,9 @@ def test_bounds_are_quantiles_on_the_sides_of_the_published_bound(store: Store) 
     assert stage["params"] == {"min_words": 1}
     # All 4: the published bound stands where a quantile would drop nothing and it drops nothing.
     assert stage["bounds"]["mean_word_length"] == {"min": 3, "max": 10}
-    # All 0 stop words: published 2 would drop all; one tenth may go, so none does.
-    assert stage["bounds"]["stop_words"] == {"min": 0}
+    # All 0 stop words: published 2 would drop all, and a quantile of 0 bounds nothing.
+    assert "stop_words" not in stage["bounds"]
+    assert "the end of the scale: none set" in made.text
     assert "published 50..100000 would drop 12.2 % of the 400 samples" in made.text
     assert "published 2.. would drop 100 % of the 400 samples that have it, all 0" in made.text
     assert (made.looked_at, made.dropped) == (400, 40)
@@ -64,10 +65,10 @@ def test_the_draft_runs_as_it_is_and_drops_what_it_says(store: Store, data: Path
     spec = recipes.read(data / "mine.yaml")
     assert made.data == str(data)
     filters = [s.filter for s in spec.stages]
-    assert {"image_size", "caption_rules", "dedup_exact", "dedup_minhash", "dedup_phash", "decontaminate_text"} <= set(
-        filters
-    )
+    assert {"caption_rules", "dedup_exact", "dedup_minhash", "dedup_phash", "decontaminate_text"} <= set(filters)
     assert "clip_score" not in filters
+    assert "image_size" not in filters
+    assert "the published bound of " in made.left_out["image_size"]
     assert made.left_out["clip_score"] == "a neural network: `--filters` or `--params` names it"
     assert made.left_out["decontaminate_image"] == "no source has role `eval` and images"
     engine = Serial()
@@ -92,9 +93,10 @@ def test_a_whole_recipe_is_made_of_one_source_of_the_other_role(store: Store) ->
 def test_a_sample_is_enough(store: Store) -> None:
     made = draft(store, "words", filters=["gopher_quality"], params={"gopher_quality": {"min_words": 1}}, rows=100)
     assert made.looked_at == 100
-    assert "100 of 400, spread evenly, samples" in made.text
+    assert "100 of 400, as many of each source, samples" in made.text
     bound = yaml.safe_load(made.text)["stages"][0]["bounds"]["words"]
-    assert abs(bound["min"] - 11) <= 5
+    assert abs(bound["max"] - 390) <= 5
+    assert "min" not in bound, "a quantile of fewer than 10 words is too coarse"
 
 
 def test_sources_read_from_other_folders_get_absolute_paths(store: Store, tmp_path: Path) -> None:
@@ -130,9 +132,76 @@ def test_what_cannot_be_meant_is_refused(store: Store) -> None:
 def test_never_more_is_dropped_than_was_said(scores: list[float], published: Any, drop: float) -> None:
     values = np.array(scores)
     low, high, why = drafts.chosen(values, published, drop, whole=bool((values % 1 == 0).all()))
+    assert "-0" not in {str(b) for b in (low, high)}
+    if "too few" not in why:
+        share = (~explain.inside(values, low, high)).sum()
+        assert share <= (1 + (": the published" in why)) * drop * len(values) + 1e-9
     if "published" not in why:
-        assert (~explain.inside(values, low, high)).sum() <= drop * len(values) + 1e-9
         assert (low is None, high is None) == (published[0] is None, published[1] is None)
+
+
+@pytest.mark.parametrize(
+    ("scores", "published", "whole", "expected"),
+    [
+        ([0] * 98 + [1, 1], (None, 9.0), True, (None, 9.0)),  # keywords: a quantile of 0, the published 9 drops none
+        ([0] * 98 + [20, 20], (None, 9.0), True, (None, 9.0)),  # published drops 2 %, no more than was asked for
+        ([0] * 90 + [20] * 10, (None, 9.0), True, (None, 20.0)),  # 20 is neither the end of the scale nor a small count
+        ([0] * 96 + [3] * 4, (None, 1.0), True, (None, None)),  # 3 is too coarse, published 1 would drop 4 %
+        ([0.0] * 50 + [1.0] * 50, (None, 0.5), False, (None, None)),  # a share: 1 is the end
+        ([0.0] * 50 + [1.0] * 50, (0.1, None), False, (None, None)),  # 0 is the end
+    ],
+)
+def test_a_bound_that_bounds_nothing_sensibly_is_the_published_one_or_none(
+    scores: list[float], published: Any, whole: bool, expected: Any
+) -> None:
+    assert drafts.chosen(np.array(scores, float), published, 0.02, whole=whole)[:2] == expected
+
+
+def test_no_number_is_a_negative_zero() -> None:
+    low, _, _ = drafts.chosen(np.array([-1.0] + [0.0] * 99), (-5.0, None), 0.02, whole=False)
+    assert low is None or str(low) != "-0.0"
+    assert drafts._number(-0.0) == "0"
+
+
+def test_a_source_that_bounds_would_cut_away_is_left_out_of_the_stage(store: Store, data: Path) -> None:
+    short = "\n".join(json.dumps({"text": " ".join(["incomprehensibilities"] * 200)}) for n in range(30))
+    (data / "short.jsonl").write_text(short)
+    go(
+        {"name": "z", "shard_rows": 50, "sources": [{**TEXTS, "name": "short", "path": "short.jsonl"}]},
+        store.root,
+        data,
+    )
+    # Words of 21 letters are 7 % of all samples: an upper bound that drops 7.5 % drops them all.
+    asked: dict[str, Any] = {"params": {"gopher_quality": {"min_words": 1}}, "drop": 0.15}
+    made = draft(store, "words", "short", filters=["gopher_quality"], **asked)
+    (stage,) = yaml.safe_load(made.text)["stages"]
+    assert stage["sources"] == ["words"]
+    assert "# not for short: bounds over all sources would drop" in made.text
+    assert made.losses["short"] == (0, 30)
+    assert stage["bounds"]["words"] == {"min": 31, "max": 370}
+    # Not asked for by name, its published bounds say that it is about other data.
+    free = draft(store, "words", "short", **asked, rows=0)
+    assert "the published bound of " in free.left_out["gopher_quality"]
+    assert free.looked_at == 430
+
+
+def test_a_source_that_would_lose_much_is_warned_of() -> None:
+    made = drafts.Draft(
+        text="",
+        data="",
+        stages=1,
+        left_out={},
+        looked_at=90,
+        dropped=30,
+        losses={"a": (8, 40), "b": (22, 50), "c": (0, 0)},
+    )
+    assert made.warnings == ["warning: all bounds together would drop 44 % of `b` (22 of the 50 samples looked at)"]
+
+
+def test_a_small_source_is_looked_at_whole() -> None:
+    rows = explain._spread(np.array([0] * 1000 + [1] * 10 + [2] * 100), 100)
+    assert [sum(a <= r < b for r in rows) for a, b in ((0, 1000), (1000, 1010), (1010, 1110))] == [45, 10, 45]
+    assert rows == sorted(set(rows))
 
 
 def test_names_follow_the_file() -> None:
