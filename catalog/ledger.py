@@ -149,15 +149,33 @@ def _lines(texts: pl.Series) -> bytes:
     return joined_bytes(column)
 
 
-def save_columns(dataset: Path, digest: Digest) -> None:
-    """Write `columns.json` into a dataset's folder."""
-    write_json(dataset / "columns.json", digest.columns())
+def save_columns(dataset: Path, digest: Digest, cuts: Mapping[str, int]) -> None:
+    """Write `columns.json` into a dataset's folder: hashes of columns, and the rows per shard of each source."""
+    write_json(dataset / "columns.json", {"columns": digest.columns(), "shard_rows": dict(cuts)})
 
 
 def load_columns(dataset: Path) -> dict[str, dict[str, list[str]]]:
-    """Return what `save_columns` wrote."""
-    out: dict[str, dict[str, list[str]]] = read_json(dataset / "columns.json")
+    """Return the hashes that `save_columns` wrote."""
+    out: dict[str, dict[str, list[str]]] = read_json(dataset / "columns.json")["columns"]
     return out
+
+
+def whole(store: Store, dataset: DatasetVersion, cuts: Mapping[str, int]) -> bool:
+    """Tell whether a ledger can be judged again: all of it there, of this layout, its sources cut into shards as they are now."""
+    try:
+        book = Ledger(store, dataset)
+        if read_json(book.folder / "columns.json")["shard_rows"] != dict(cuts):
+            return False  # (shard, row) of a head would be another sample's
+        chunks = book.sizes()
+        wanted = {heads_path(book.folder, s, n): size for s, n, size in chunks}
+        wanted |= {verdicts_path(book.folder, s, n, r): size for s, n, size in chunks for r in book.rules}
+        if any(pq.read_metadata(path).num_rows != size for path, size in wanted.items()):
+            return False
+        kept = sorted((book.folder / "kept").rglob("*.parquet"))
+        clusters = [book.folder / "clusters" / f"{r.stage}.parquet" for r in book.rules if r.cluster]
+        return len(kept) == len(chunks) and all(pq.read_metadata(p) for p in [*kept, *clusters])
+    except (UserError, OSError, KeyError, TypeError, pa.ArrowException):
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,9 +203,12 @@ class Ledger:
 
     def _of(self, source: str) -> list[tuple[int, int]]:
         paths = sorted((self.folder / "heads" / source).glob("*.parquet"))
-        found = [(int(p.stem), pq.read_metadata(p).num_rows) for p in paths]
+        try:
+            found = [(int(p.stem), pq.read_metadata(p).num_rows) for p in paths]
+        except (OSError, pa.ArrowException):
+            found = []
         want = next(int(s["samples"]) for s in self.dataset.sources if s["name"] == source)
-        if sum(n for _, n in found) != want:
+        if sum(n for _, n in found) != want:  # or of a layout before 2026-11-24
             msg = f"dataset `{self.dataset.ref}` has lost its ledger: `{self.folder / 'heads' / source}` is not whole"
             raise UserError(msg, hint="run the recipe again: stored scores are used, so it takes seconds")
         return found

@@ -132,6 +132,9 @@ class Scores:
             return pl.DataFrame({c: pl.Series([None], dtype=pl.Float64).new_from_index(0, samples) for c in every})
         path = self.store.score_path(flt.name, flt.fingerprint, source.digest, shard)
         frame = pl.DataFrame(pl.from_arrow(read_table(path, columns)))
+        if columns and frame.height != samples:
+            msg = f"`{path}` has scores of {frame.height:,} samples, the shard has {samples:,}: it was cut differently before"
+            raise UserError(msg, hint=f"remove `{path.parent}` and run it again")
         if flt.pooled:
             there = pools.path(pools.folder(self.store, flt, stage, self.sources), source, shard)
             frame = frame.with_columns(pl.DataFrame(pl.from_arrow(read_table(there))))
@@ -171,7 +174,13 @@ class Past:
 
     @classmethod
     def of(
-        cls, store: Store, name: str, identity: str, rules: Sequence[Rule], stages: Mapping[str, Bound]
+        cls,
+        store: Store,
+        name: str,
+        identity: str,
+        rules: Sequence[Rule],
+        stages: Mapping[str, Bound],
+        cuts: Mapping[str, int],
     ) -> "Past | None":
         """Return the latest version that differs from what is wanted in bounds alone, if there is one that is whole."""
         for version in reversed([d for d in store.datasets() if d.name == name]):
@@ -183,10 +192,8 @@ class Past:
             same = frozenset(r.key for r in rules if before[r.key] == r and not r.cluster)
             if any("match" in stages[r.stage][1].scores for r in rules if r.key not in same and not r.cluster):
                 continue  # a kept sample's match is not in the ledger, and may be wanted now
-            try:
+            if ledger.whole(store, version, cuts):
                 return cls(book=ledger.Ledger(store, version), same=same)
-            except UserError:
-                continue
         return None
 
     def chunks(self, only: Sequence[str] | None = None) -> Iterator[Judged]:

@@ -7,7 +7,6 @@ unchanged rules are shared.
 
 import itertools
 import os
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ import polars as pl
 from catalog import ledger
 from catalog.digests import columns_digest, json_digest
 from catalog.errors import UserError
-from catalog.files import publish, remove, sweep
+from catalog.files import publish, remove, sweep, write_bytes
 from catalog.judge import Cutoff, Rule, cutoffs, judge, judge_cluster, keepers
 from catalog.schema import CLUSTER
 from catalog.shards import write_table
@@ -53,7 +52,9 @@ def decide(
     every = [rule for stage, flt in stages for rule in rules(stage, flt)]
     ordered = [r for r in every if not r.cluster] + [r for r in every if r.cluster]
     named = {flt.name: (stage, flt) for stage, flt in stages}
-    past = Past.of(store, recipe.name, identity(_stages(stages), [(s.name, s.digest) for s in train]), ordered, named)
+    cut = {s.name: s.shard_rows for s in train}
+    same_inputs = identity(_stages(stages), [(s.name, s.digest) for s in train])
+    past = Past.of(store, recipe.name, same_inputs, ordered, named, cut)
     if past is None:
         pooling = [(stage, flt) for stage, flt in stages if flt.pooled]
         for number, (stage, flt) in enumerate(pooling, 1):
@@ -76,13 +77,16 @@ def decide(
         out.done = 0
         last = ahead(pool, lambda n: out.keep(written, n, alive[n], ranked), range(len(places)))
         content = [pl.DataFrame(schema=_CONTENT), *(out.take(chunk, "keep").kept for chunk in last)]
-    ledger.save_columns(work, out.digest)
+    ledger.save_columns(work, out.digest, cut)
     rows = pl.concat(content)
     counted = dict(rows.group_by("source").len().iter_rows())
     kept = {s.name: int(counted.get(s.name, 0)) for s in train}
     dataset = _record(recipe, stages, ordered, sources, kept, out.hits, out.digest.hexdigest(), rows, volatile)
     store.save_dataset(dataset, work)
-    publish(work, store.dataset_dir(dataset.name, dataset.version))
+    target = store.dataset_dir(dataset.name, dataset.version)
+    if target.exists() and not ledger.whole(store, dataset, cut):
+        remove(target)  # a ledger that was damaged, or that an earlier Cuvee laid out: this one is the same and whole
+    publish(work, target)
     return store.dataset(f"{dataset.name}@{dataset.digest}")
 
 
@@ -201,7 +205,7 @@ def share(old: Path, new: Path) -> None:
     try:
         os.link(old, new)
     except OSError:
-        shutil.copyfile(old, new)
+        write_bytes(new, old.read_bytes())
 
 
 def _pool(book: Past | Scores, rule: Rule) -> pl.DataFrame:

@@ -43,13 +43,18 @@ def pool(store: Store, flt: base.Filter, stage: StageSpec, sources: Sequence[Sou
     if not missing:
         return
     assert flt.pool is not None
-    schema = pa.schema([("id", pa.string()), ("source", pa.string()), ("task", pa.string()), *flt.scores.items()])
+    # Large binary: 32-bit offsets end at 2 GiB, two million CLIP vectors.
+    local = [(k, pa.large_binary() if pa.types.is_binary(t) else t) for k, t in flt.scores.items()]
+    schema = pa.schema([("id", pa.string()), ("source", pa.string()), ("task", pa.string()), *local])
     parts = [_signatures(store, flt, stage, s, n).cast(schema) for s, n in wanted]
     found = flt.pool(pa.concat_tables([schema.empty_table(), *parts]).combine_chunks())
     want = pa.schema([("id", pa.string()), *flt.pooled.items()])
-    if not found.schema.equals(want):
-        msg = f"filter `{flt.name}` is broken: `pool` must return {want.names}, got {found.schema.names}"
-        raise TypeError(msg)
+    try:
+        found = found.select(want.names).cast(want)  # polars gives large strings
+    except (KeyError, pa.ArrowException) as e:
+        got, expected = (", ".join(f"{f.name}: {f.type}" for f in x) for x in (found.schema, want))
+        msg = f"filter `{flt.name}` is broken: `pool` must return {expected}; got {got}"
+        raise TypeError(msg) from e
     frame = pl.DataFrame(pl.from_arrow(found))
     for source, shard in missing:
         ids = pl.DataFrame(pl.from_arrow(store.samples(source, shard, ["id"])))

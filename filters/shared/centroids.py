@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from catalog.digests import joined_bytes
 
 Array = npt.NDArray[Any]
 
-POINTS = (
-    128  # vectors per cluster where their number is not given: DataComp's small pool has 12.8 M for 100,000 clusters
-)
+# Vectors per cluster where their number is not given: DataComp's small pool has 12.8 M for 100,000 clusters.
+POINTS = 128
 MOST = 100_000
 
 
@@ -25,10 +27,10 @@ def pack(row: Array, vectors: Array, n: int, applies: Array) -> pa.Array:
 
 def unpack(column: pa.ChunkedArray, width: int) -> tuple[Array, Array]:
     """Return (row, unit vectors) of what `pack` wrote, in order."""
-    data = [v or b"" for v in column.to_pylist()]
-    count = np.asarray([len(v) // (2 * width) for v in data], np.int64)
-    vectors = np.frombuffer(b"".join(data), "<f2").astype(np.float32).reshape(-1, width)
-    return np.repeat(np.arange(len(data)), count), unit(vectors)
+    whole = pc.fill_null(column.cast(pa.large_binary()), b"").combine_chunks()
+    count = np.asarray(pc.binary_length(whole)).astype(np.int64) // (2 * width)
+    vectors = np.frombuffer(joined_bytes(whole), "<f2").astype(np.float32).reshape(-1, width)
+    return np.repeat(np.arange(len(whole)), count), unit(vectors)
 
 
 def unit(vectors: Array) -> Array:

@@ -82,8 +82,9 @@ def pack_one(values: Array, applies: Array) -> pa.Array:
 
 def unpack(column: pa.Array | pa.ChunkedArray) -> tuple[Array, Array]:
     """Return the numbers that `pack` wrote, and how many each row has; none for null."""
-    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    whole = pc.fill_null(whole.cast(pa.large_binary()), b"")
+    whole = column.cast(pa.large_binary())  # first: 32-bit offsets end at 2 GiB, some ten million captions
+    whole = whole.combine_chunks() if isinstance(whole, pa.ChunkedArray) else whole
+    whole = pc.fill_null(whole, b"")
     count = np.asarray(pc.binary_length(whole)).astype(np.int64) // 8
     bounds = pa.array([0, len(whole)], pa.int64())
     joined = pc.binary_join(pa.LargeListArray.from_arrays(bounds, whole), pa.scalar(b"", pa.large_binary()))

@@ -9,10 +9,13 @@ ideograph, kana or Thai/Lao/Khmer/Burmese character, which no space separates, i
 """
 
 import functools
+import hashlib
+import os
 import unicodedata
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -32,20 +35,42 @@ WORD = LETTER | DIGIT | MARK
 _TABLE = 0x20000  # code points above: ideographs up to 0x3FFFF, nothing beyond
 
 
+@functools.cache
+def _kernels() -> str:
+    """Return the folder of compiled kernels, named by the content of every file of `filters/`; "" where none can be written.
+
+    numba itself watches only the file in which a kernel stands, but helpers and constants of other files are compiled into
+    it: after an update of one of these it would go on with the old numbers.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(numba.config.CACHE_DIR or Path(cache) / "cuvee" / "kernels") / digest.hexdigest()[:16]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return str(folder) if os.access(folder, os.W_OK) else ""
+    except OSError:
+        return ""
+
+
+def _compiled(fn: F, **options: bool) -> F:
+    before, folder = numba.config.CACHE_DIR, _kernels()
+    numba.config.CACHE_DIR = folder
+    try:
+        return numba.njit(cache=bool(folder), nogil=True, error_model="numpy", **options)(fn)  # type: ignore[no-any-return]
+    finally:
+        numba.config.CACHE_DIR = before
+
+
 def kernel(fn: F) -> F:
     """Compile `fn` with numba, on disk where a cache folder can be written; one thread, no fast-math: same bits always."""
-    try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy")(fn)  # type: ignore[no-any-return]
-    except RuntimeError:  # no folder to cache in
-        return numba.njit(nogil=True, error_model="numpy")(fn)  # type: ignore[no-any-return]
+    return _compiled(fn)
 
 
 def inlined(fn: F) -> F:
     """Compile a small helper into the kernels that call it: a call that hands over arrays costs more than such a helper does."""
-    try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(fn)  # type: ignore[no-any-return]
-    except RuntimeError:
-        return numba.njit(nogil=True, error_model="numpy", forceinline=True)(fn)  # type: ignore[no-any-return]
+    return _compiled(fn, forceinline=True)
 
 
 @numba.extending.intrinsic  # type: ignore[untyped-decorator]

@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 import yaml
 
 from catalog.digests import file_digest
+from catalog.errors import UserError
 from catalog.store import DatasetVersion, Store
 from curate import chunks
 from curate import recipe as recipes
@@ -82,8 +85,48 @@ def test_unchanged_rules_share_their_files(data: Path, tmp_path: Path) -> None:
     assert links["aspect_ratio.aspect_ratio"] == 1
 
 
-def test_a_damaged_ledger_is_not_judged_again(data: Path, tmp_path: Path) -> None:
+def _heads(folder: Path) -> None:
+    next((folder / "heads").rglob("*.parquet")).unlink()
+
+
+def _empty_head(folder: Path) -> None:
+    next((folder / "heads").rglob("*.parquet")).write_bytes(b"")
+
+
+def _verdict(folder: Path) -> None:
+    next((folder / "verdicts").rglob("image_size*.parquet")).unlink()
+
+
+def _columns(folder: Path) -> None:
+    (folder / "columns.json").unlink()
+
+
+def _kept(folder: Path) -> None:
+    next((folder / "kept").rglob("*.parquet")).unlink()
+
+
+@pytest.mark.parametrize("change", [{}, CHANGES[1]], ids=["same bounds", "other bounds"])
+@pytest.mark.parametrize("damage", [_heads, _empty_head, _verdict, _columns, _kept])
+def test_a_damaged_ledger_is_made_again_from_scores(
+    damage: Callable[[Path], None], change: dict[str, Any], data: Path, tmp_path: Path
+) -> None:
     store, before = go(data, tmp_path, {})
-    next((store.dataset_dir(before.name, before.version) / "heads").rglob("*.parquet")).unlink()
-    _, after = go(data, tmp_path, CHANGES[1])
-    assert files(store, after) == files(*go(data, tmp_path / "fresh", CHANGES[1]))
+    whole = files(store, before)
+    damage(store.dataset_dir(before.name, before.version))
+    _, after = go(data, tmp_path, change)
+    if change:
+        assert files(store, after) == files(*go(data, tmp_path / "fresh", change))
+    else:
+        assert files(store, after) == whole
+
+
+def test_a_source_that_was_cut_anew_is_not_judged_from_the_old_ledger(data: Path, tmp_path: Path) -> None:
+    go(data, tmp_path / "store", {})
+    shutil.rmtree(tmp_path / "store" / "sources")
+    other = data.parent / "other.yaml"
+    other.write_text(data.read_text().replace("shard_rows: 10", "shard_rows: 20"))
+    with pytest.raises(UserError, match="cut differently before"):
+        go(other, tmp_path / "store", CHANGES[1])
+    shutil.rmtree(tmp_path / "store" / "scores")
+    store, after = go(other, tmp_path / "store", CHANGES[1])
+    assert files(store, after) == files(*go(other, tmp_path / "fresh", CHANGES[1]))
