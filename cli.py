@@ -755,16 +755,10 @@ def fit_quality_command(
     cuvee fit-quality --good trusted --bad pages --out models/good
     cuvee fit-quality --good rated.jsonl --bad raw.jsonl --out models/good --set epochs=3
     """
-    import yaml
-
     from catalog.store import Store
-    from curate import fit_quality
+    from curate import explain, fit_quality
 
-    for setting in settings:
-        if "=" not in setting:
-            msg = f"cannot read `--set {setting}`: expected `key=value`, as `epochs=3`"
-            raise UserError(msg, usage=True)
-    config = fit_quality.config({k: yaml.safe_load(v) for k, _, v in (x.partition("=") for x in settings)})
+    config = fit_quality.config(explain.settings(settings))
     with bars() as progress:
         found = fit_quality.fit_refs(
             Store(store), good, bad, out, config=config, progress=lambda d, t: progress("fit quality", d, t)

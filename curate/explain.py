@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 import yaml
 
-from catalog.errors import UserError, wrong_kinds
+from catalog.errors import UserError
 from catalog.histogram import histogram
 from catalog.shards import MediaReader, read_table
 from catalog.store import SourceVersion, Store
@@ -120,7 +120,7 @@ def settings(given: Sequence[str]) -> dict[str, Any]:
             raise UserError(msg, usage=True)
         try:
             out[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):  # ValueError: `2024-13-45`, which reads like a date
             out[key.strip()] = text
     return out
 
@@ -128,7 +128,7 @@ def settings(given: Sequence[str]) -> dict[str, Any]:
 def bind(name: str, params: Mapping[str, Any]) -> base.Filter:
     """Return a filter with parameters bound, after a look at their kinds."""
     flt = base.load(name, params)
-    wrong_kinds(params, base.load(name).params, f"filter `{name}`")
+    flt.check(params, f"filter `{name}`")
     return flt
 
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import UserError, nearest, unknown_keys, wrong_kinds
+from catalog.errors import UserError, nearest, unknown_keys
 from catalog.files import read_yaml
 from catalog.judge import Rule, bound_fields
 from catalog.schema import TASKS
@@ -164,7 +164,7 @@ def _stage(raw: Any, sources: tuple[SourceSpec, ...], models: tuple[ModelSpec, .
     unknown_keys(raw, ("filter", "params", "bounds", "sources", "tasks", "against", "prefer"), where)
     params = _mapping(raw.get("params") or {}, f"`params` of {where}")
     loaded = base.load(name, params)
-    wrong_kinds(params, base.load(name).params, f"`params` of {where}")
+    loaded.check(params, f"`params` of {where}")
     for key in loaded.required:
         if params.get(key):
             continue

@@ -12,7 +12,8 @@ taken at one go, while the picture is at hand, and `images.measure(...)` gives t
 
 A result must not depend on where batches are cut, on the number of workers or on the order of shards.
 
-Keyword-only arguments are the filter's parameters; one without a default must be given in a recipe.
+Keyword-only arguments are the filter's parameters; one without a default must be given in a recipe. Their annotations say
+what a recipe may give (`filters/shared/kinds.py`); one named `min_*` must be 0 or more.
 
 A parameter whose name is `model` or `index` or ends in `_path` is a path to a folder or file that the filter loads; its
 content digest, not its path, goes into the fingerprint. A `model` may also be a model of open_clip, `<arch>/<tag>` or
@@ -44,6 +45,7 @@ import pyarrow as pa
 
 from catalog.digests import file_digest, fingerprint, json_digest, layout_digest
 from catalog.errors import UserError, nearest
+from filters.shared import kinds
 
 Bound = tuple[float | None, float | None]
 """(low, high), both inclusive; None: no bound on that side."""
@@ -67,6 +69,7 @@ class Filter:
     needs_model: bool  # runs a neural network: an engine may give it a GPU
     params: Mapping[str, Any] = field(default_factory=dict)
     doc: str = ""
+    kinds: Mapping[str, Any] = field(default_factory=dict)  # the annotations of the parameters
     pooled: Mapping[str, pa.DataType] = field(default_factory=dict)  # what `pool` adds to the scores
     required: tuple[
         str, ...
@@ -108,6 +111,12 @@ class Filter:
     def measures(self) -> tuple[Callable[..., Any], ...]:
         """What it measures on the planes of images: `MEASURES` of its module, taken with those of other filters at one go."""
         return tuple(getattr(inspect.getmodule(inspect.unwrap(self.fn)), "MEASURES", ()))
+
+    def check(self, params: Mapping[str, Any], where: str) -> None:
+        """Raise `UserError` for the first of `params` that is not of the kind that the filter's function says."""
+        for key, value in params.items():
+            if key in self.kinds:
+                kinds.check(key, value, self.kinds[key], where)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -173,7 +182,7 @@ def path_digest(path: Path) -> str:
         return json_digest({"open_clip": path.as_posix()})  # the weights behind a published tag do not change
     if not path.exists():
         msg = f"no such model or index: `{path}`"
-        raise UserError(msg)
+        raise UserError(msg, usage=True)
     return _path_digest(path, _stamp(path))
 
 
@@ -188,12 +197,9 @@ def scorer(
     """Turn a function into a `Filter` named after its file. Raise `version` when its numbers change."""
 
     def wrap(fn: Callable[..., pa.RecordBatch]) -> Filter:
-        arguments = inspect.signature(fn).parameters
-        defaults = {
-            k: (None if p.default is inspect.Parameter.empty else p.default)
-            for k, p in arguments.items()
-            if p.kind is inspect.Parameter.KEYWORD_ONLY
-        }
+        arguments = inspect.signature(fn, eval_str=True).parameters
+        own = {k: p for k, p in arguments.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+        empty = inspect.Parameter.empty
         return Filter(
             name=fn.__module__.rpartition(".")[2],
             version=version,
@@ -202,14 +208,11 @@ def scorer(
             fn=fn,
             needs_images="images" in arguments,
             needs_model=needs_model,
-            params=defaults,
+            params={k: None if p.default is empty else p.default for k, p in own.items()},
+            kinds={k: p.annotation for k, p in own.items() if p.annotation is not empty},
             doc=inspect.getdoc(inspect.getmodule(fn)) or "",
             pooled=dict(pooled or {}),
-            required=tuple(
-                k
-                for k, p in arguments.items()
-                if p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is inspect.Parameter.empty and k != "index"
-            ),
+            required=tuple(k for k, p in own.items() if p.default is empty and k != "index"),
         )
 
     return wrap
@@ -232,7 +235,7 @@ def load(name: str, params: Mapping[str, Any] | None = None) -> Filter:
     params = dict(params or {})
     for key in params:
         if key not in found.params:
-            msg = f"filter `{name}` has no parameter `{key}`{nearest(key, found.params)}"
+            msg = f"filter `{name}` has no parameter `{key}`{nearest(str(key), found.params)}"
             raise UserError(msg, usage=True)
     return dataclasses.replace(found, params={**found.params, **params})
 

@@ -32,6 +32,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from catalog.errors import UserError
 from filters.base import scorer
 from filters.shared import page
 from filters.shared.split import assistant_texts, assistant_words
@@ -40,7 +41,12 @@ from filters.shared.text import Array, assistant, column, ratio, table
 
 @functools.lru_cache(maxsize=4)
 def _pattern(path: Path) -> str:
-    phrases = sorted({line.strip().lower() for line in path.read_text("utf-8").splitlines() if line.strip()}, key=len)
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as e:
+        msg = f"cannot read `{path}`; expected a file in UTF-8 with one phrase a line"
+        raise UserError(msg) from e
+    phrases = sorted({line.strip().lower() for line in lines if line.strip()}, key=len)
     return r"(?i)(?:^|[^\pL\pN_])(?:" + "|".join(re.escape(p) for p in reversed(phrases)) + r")(?:$|[^\pL\pN_])"
 
 

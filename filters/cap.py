@@ -20,6 +20,7 @@ the sample has no such class.
 """
 
 import json
+import math
 
 import numpy as np
 import pyarrow as pa
@@ -93,8 +94,13 @@ def _class(value: object, keys: list[str]) -> str | None:
 
 
 def _number(value: object) -> float | None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
-    return float(value) if good else None  # type: ignore[arg-type]
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
+    return number if math.isfinite(number) else None
 
 
 def pool(signatures: pa.Table, *, seed: int = 0) -> pa.Table:

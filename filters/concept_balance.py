@@ -35,6 +35,7 @@ import pyarrow.compute as pc
 
 from catalog.errors import UserError
 from filters.base import scorer
+from filters.shared.kinds import within
 from filters.shared.ranks import drawn
 from filters.shared.signatures import distinct, fold, pack, unpack
 from filters.shared.text import Array, assistant_tokens, extend, has_image, is_task, kernel, mix, tokenise
@@ -58,6 +59,7 @@ def concept_balance(
     batch: pa.RecordBatch, *, concepts_path: str | None = None, t: int = 20_000, least: int = 100, seed: int = 0
 ) -> pa.RecordBatch:
     """Return the concepts of each sample of `batch`."""
+    within("t", t, 1)
     tokens = assistant_tokens(batch)
     applies = is_task(batch, "caption") & has_image(batch)
     first = np.where(applies[:, None], np.stack([tokens.first[:-1], tokens.first[1:]], 1), 0)

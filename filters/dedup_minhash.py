@@ -31,6 +31,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.base import scorer
+from filters.shared.kinds import within
 from filters.shared.text import Array, extend, has_media, kernel, message_tokens, messages, mix, table
 
 _MOST_COMPARED = 1000
@@ -182,6 +183,8 @@ def dedup_minhash(
     media: bool = False,
 ) -> pa.RecordBatch:
     """Return the MinHash signatures of `batch`."""
+    within("bands", bands, 1)
+    within("rows", rows, 1)
     tokens = message_tokens(batch)
     _, _, at = messages(batch)
     first = tokens.first[at]  # all words of a sample, whichever message they stand in

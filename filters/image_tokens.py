@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from filters.base import scorer
 from filters.shared.images import Floats, fold, sizes
+from filters.shared.kinds import within
 
 
 @scorer(version=1, scores={"image_tiles": pa.float64(), "image_tokens": pa.float64()}, bounds={})
@@ -31,6 +32,8 @@ def image_tokens(
     batch: pa.RecordBatch, *, max_tiles: int = 6, side: int = 448, tokens: int = 256, thumbnail: bool = True
 ) -> pa.RecordBatch:
     """Score each sample by the tiles and tokens of all of its images."""
+    within("max_tiles", max_tiles, 1, 64)
+    within("side", side, 1)
     row, width, height = sizes(batch)
     n = tiles(width, height, max_tiles=max_tiles, side=side)
     n = n + (thumbnail & (n > 1))

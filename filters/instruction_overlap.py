@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from filters.base import scorer
 from filters.shared.dialogue import ASSISTANT, USER, instructed, roles
+from filters.shared.kinds import within
 from filters.shared.text import Array, column, kernel, lengths, message_tokens, ratio, starts, table
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)
@@ -134,11 +135,12 @@ def _overlap(
 )
 def instruction_overlap(batch: pa.RecordBatch, *, ngram: int = 5, min_words: int = 10) -> pa.RecordBatch:
     """Compare the questions and answers of `batch`."""
+    within("ngram", ngram, 1)
     assert (USER, ASSISTANT) == (0, 1)
     tokens = message_tokens(batch)
     first = starts(lengths(batch.column("messages")))
     least = max(min_words, 1)
-    found = _overlap(tokens.hashes, tokens.first, roles(batch), first, instructed(batch), max(ngram, 1), least, _BASE)
+    found = _overlap(tokens.hashes, tokens.first, roles(batch), first, instructed(batch), ngram, least, _BASE)
     applies = instructed(batch) & (found[:, 1] >= least)
     return table(
         copied=column(ratio(found[:, 2], found[:, 1]), applies, pa.float64()),

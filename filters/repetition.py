@@ -26,6 +26,7 @@ import pyarrow as pa
 
 from filters.base import scorer
 from filters.shared.characters import listed, lower, special
+from filters.shared.kinds import within
 from filters.shared.text import (
     Array,
     assistant,
@@ -161,9 +162,10 @@ def _measure(data: Array, offsets: Array, wanted: Array, signs: Array, small: Ar
 )
 def repetition(batch: pa.RecordBatch, *, length: int = 10, special_path: str | None = None) -> pa.RecordBatch:
     """Score the assistant texts of `batch`."""
+    within("length", length, 1)
     raw = buffers(assistant(batch))
     applies = raw.valid & ~is_task(batch, "code")
-    m = _measure(raw.data, raw.offsets, applies, special(special_path), lower(), max(length, 1))
+    m = _measure(raw.data, raw.offsets, applies, special(special_path), lower(), length)
     return table(
         character_repetition=column(ratio(m[:, 1], m[:, 0]), applies, pa.float64()),
         word_repetition=column(ratio(m[:, 3], m[:, 2]), applies, pa.float64()),

@@ -30,7 +30,12 @@ def _no_letters() -> Array:
 @functools.lru_cache(maxsize=8)
 def _listed(path: Path, _time: int, _size: int) -> Array:
     table = np.zeros(len(classes()), np.bool_)
-    table[[ord(c) for c in path.read_bytes().decode() if ord(c) < len(table)]] = True
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError as e:
+        msg = f"`{path}` is not UTF-8; expected a text whose characters are the special ones"
+        raise UserError(msg) from e
+    table[[ord(c) for c in text if ord(c) < len(table)]] = True
     return table
 
 

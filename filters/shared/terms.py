@@ -31,7 +31,7 @@ class Terms:
 
 def load(name: str, languages: Sequence[str], path: str | None = None) -> Terms:
     """Return the terms of `languages`: of the bundled list `name`, of a folder of `<language>.txt`, or all of a file."""
-    if isinstance(languages, str) or not all(isinstance(language, str) for language in languages):
+    if not languages or isinstance(languages, str) or not all(isinstance(language, str) for language in languages):
         msg = f"`languages` is {languages!r}; expected a list such as ['en']"
         raise UserError(msg, usage=True)
     where = BUNDLED / name if path is None else Path(path)

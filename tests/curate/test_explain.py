@@ -126,3 +126,10 @@ def test_a_bound_keeps_what_it_includes_and_drops_nan() -> None:
     assert explain.inside(values, 1.0, None).tolist() == [False, False, True, True]
     assert explain.inside(values, None, 1.0).tolist() == [False, True, True, False]
     assert explain.inside(values, None, None).tolist() == [False, True, True, True]
+
+
+def test_settings_are_yaml_or_else_text() -> None:
+    given = ["a=1", "b=[x", "c=2024-13-45", "d=x=y"]
+    assert explain.settings(given) == {"a": 1, "b": "[x", "c": "2024-13-45", "d": "x=y"}
+    with pytest.raises(UserError, match="expected `<parameter>=<value>`"):
+        explain.settings(["a"])

@@ -38,6 +38,11 @@ def test_an_order_from_meta_and_ties_by_the_draw() -> None:
     assert (ranks[3], ranks[0]) == (3, 4)
 
 
+def test_a_number_that_no_float_holds_ranks_last() -> None:
+    got = pooled(of([{"label": "a", "stars": s} for s in (10**400, 1, float("inf"))]), order="stars")
+    assert got["s/001"]["class_rank"] == 1
+
+
 def test_the_draw_depends_on_id_and_seed_and_lets_a_class_grow() -> None:
     rows = of([{"label": "a"}] * 50)
     one = pooled(rows)
