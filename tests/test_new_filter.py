@@ -165,6 +165,8 @@ def test_pooled_scores_are_shown_of_all_samples_only(folder: Path) -> None:
     assert part["not_pooled"] == ["same_answer"]
     made = draft.draft(store, sources, name="d", filters=["same_answer"], rows=5, **quiet)
     assert "--sample 0" in made.left_out["same_answer"]
-    made = draft.draft(store, sources, name="d", filters=["same_answer"], rows=0, drop=0.3, **quiet)
+    made = draft.draft(
+        store, sources, name="d", filters=["same_answer"], rows=0, drop=0.5, **quiet
+    )  # small counts: the published bound
     assert "same_answer: {max: " in made.text
     assert pl.Series(made.text.split("\n")).str.starts_with("  - filter: same_answer").any()
