@@ -29,14 +29,26 @@ def _rebuild(message: str, hint: str, usage: bool) -> UserError:  # noqa: FBT001
     return UserError(message, hint=hint, usage=usage)
 
 
+CLOSE = (
+    0.65  # of difflib's ratio: swapped letters of a three-letter word are 0.67, words that share letters by chance 0.5
+)
+LISTED = 20  # names that a message lists; more than that nobody reads
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean `x`?` for the known name closest to `name`, or the list of known names."""
+    """Return `; did you mean `x`?` for a known name that is close to `name`; otherwise what names there are, if they are few.
+
+    Close is a slip of the pen, or a part of the name: a wrong suggestion sends people the wrong way.
+    """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=CLOSE)
+    if not close and len(name) > 2:
+        close = sorted((n for n in names if name.lower() in n.lower()), key=len)[:1]
     if close:
         return f"; did you mean `{close[0]}`?"
-    shown = ", ".join(f"`{n}`" for n in names[:20])
-    return f"; known: {shown}" if names else ""
+    if len(names) > LISTED:
+        return f"; none of the {len(names)} known names is like it"
+    return f"; known: {', '.join(f'`{n}`' for n in names)}" if names else ""
 
 
 def unknown_keys(given: Iterable[str], known: Iterable[str], where: str) -> None:

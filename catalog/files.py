@@ -120,15 +120,46 @@ def read_yaml(path: Path, what: str) -> Any:
             return super().construct_mapping(node, deep=deep)  # type: ignore[no-untyped-call]
 
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
+        text = path.read_text(encoding="utf-8")
+        return yaml.load(text, Loader=Loader)
     except FileNotFoundError:
         near = nearest(path.name, [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else [])
         msg = f"no {what} at `{path}`{near}"
         raise UserError(msg, usage=True) from None
+    except yaml.MarkedYAMLError as e:
+        raise UserError(_bad_yaml(e, text, f"{what} `{path}`"), hint=_yaml_hint(e), usage=True) from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as e:
         msg = f"cannot read {what} `{path}`: {' '.join(str(e).split())}"
-        hint = "YAML is indented with spaces, not with tabs" if "'\\t'" in msg else ""
-        raise UserError(msg, hint=hint, usage=True) from None
+        raise UserError(msg, usage=True) from None
+
+
+def _bad_yaml(error: Any, text: str, where: str) -> str:
+    """Return what is wrong with a YAML text, with the line that it was noticed in and, where another one began it, that one."""
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return f"cannot read {where}: {' '.join(str(error).split())}"
+    said = f"cannot read {where}, line {mark.line + 1}, column {mark.column + 1}: {error.problem or error.context}"
+    begun = error.context_mark
+    if error.problem and begun is not None and begun.line != mark.line:
+        said += f" {error.context}\n{_pointed(text, begun)}"
+    return f"{said}\n{_pointed(text, mark)}"
+
+
+def _pointed(text: str, mark: Any) -> str:
+    """Return the line of a mark with its number, and an arrow under the column."""
+    lines = text.splitlines()
+    line = lines[mark.line].replace("\t", " ") if mark.line < len(lines) else ""
+    start = max(0, mark.column - 80)  # of a long line the part around the mark
+    return f"  {mark.line + 1:>4} | {line[start : start + 110]}\n       | {' ' * (mark.column - start)}^"
+
+
+def _yaml_hint(error: Any) -> str:
+    said = str(error)
+    if "'\\t'" in said:
+        return "YAML is indented with spaces, not with tabs"
+    if "mapping values are not allowed" in said:
+        return "text that holds a colon and a space stands in quotes"
+    return ""
 
 
 def publish(staging: Path, target: Path) -> None:

@@ -92,7 +92,7 @@ def draw(
     lines = ["".join(c[row] for c in cells).rstrip() for row in reversed(range(height))]
     axis = ("-" if plain else "─") * len(cells)
     left, right = brief(float(h.edges[0])), brief(float(h.edges[-1]))
-    lines += [axis, left + right.rjust(len(cells) - len(left))]
+    lines += [axis, left + "  " + right.rjust(len(cells) - len(left) - 2)]  # a narrow axis is shorter than its labels
     return lines + ([_labels(marks, len(cells))] if marks else [])
 
 

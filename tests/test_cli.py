@@ -74,6 +74,14 @@ def test_wrong_use_is_exit_code_2_and_names_the_nearest(tmp_path: Path) -> None:
         assert done.stdout == ""
 
 
+def test_an_unknown_format_offers_stored_sources_too(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("name: x\nsources: [{name: a, format: stroed}]\n")
+    assert "did you mean `stored`?" in cuvee("plan", recipe).stderr
+    recipe.write_text("name: x\nsources: [{name: a, format: zzz}]\n")
+    assert "`stored`" in cuvee("plan", recipe).stderr
+
+
 def test_an_unknown_key_offers_the_nearest(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("name: x\nsources: [{name: a, format: text, path: a.jsonl}]\nstagse: []\n")

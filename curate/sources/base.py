@@ -149,7 +149,7 @@ def load(name: str, params: Mapping[str, Any], data: Path) -> SourceReader:
 
 def _reader(name: str) -> Any:
     if name not in names():
-        msg = f"no source format named `{name}`{nearest(name, names())}"
+        msg = f"no source format named `{name}`{nearest(name, [*names(), 'stored'])}"  # `stored` reads nothing: see `ingest`
         raise UserError(msg, usage=True)
     return importlib.import_module(f"curate.sources.{name}").Reader
 

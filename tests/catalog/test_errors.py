@@ -24,6 +24,14 @@ def test_nearest() -> None:
     assert nearest("zzz", []) == ""
 
 
+def test_what_is_not_close_is_not_suggested() -> None:
+    filters = ["latex_parse", "blur", "clip_score", "text_stats", *(f"filter_{n}" for n in range(30))]
+    assert nearest("watermark", filters) == "; none of the 34 known names is like it"
+    assert nearest("rya", ["local", "ray"]) == "; did you mean `ray`?"
+    assert nearest("LaTeX", filters) == "; did you mean `latex_parse`?", "a part of a name"
+    assert nearest("wa", ["watermark", "x"]) == "; known: `watermark`, `x`"
+
+
 def test_unknown_keys() -> None:
     unknown_keys(["a"], ["a", "b"], "x")
     with pytest.raises(UserError, match="unknown key `tpo` in bound; did you mean `top`") as e:

@@ -98,6 +98,26 @@ def test_read_json_says_what_is_wrong(tmp_path: Path) -> None:
             files.read_json(tmp_path / "a")
 
 
+@pytest.mark.parametrize(
+    ("text", "place", "line", "hint"),
+    [
+        ("name: x\nsources:\n\t- {name: a}\n", "line 3, column 1", "     3 |  - {name: a}\n       | ^", "with spaces"),
+        ("name: x\nbounds: {a: 1\nstages: []\n", "line 3, column 7", "     2 | bounds: {a: 1\n", ""),
+        ("name: a: b\n", "line 1, column 8", "     1 | name: a: b\n       |        ^", "in quotes"),
+        ("a: 'x", "line 1, column 6", "     1 | a: 'x\n       |      ^", ""),
+    ],
+)
+def test_bad_yaml_is_shown_with_its_line(text: str, place: str, line: str, hint: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as e:
+        files.read_yaml(path, "recipe")
+    assert place in e.value.message
+    assert line in e.value.message
+    assert hint in e.value.hint
+    assert e.value.usage
+
+
 def test_json_holds_no_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range"):
         files.write_json(tmp_path / "a", float("nan"))

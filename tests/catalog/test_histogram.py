@@ -50,6 +50,12 @@ def test_it_survives_json() -> None:
     )
 
 
+def test_labels_of_a_narrow_axis_stay_apart() -> None:
+    h = histogram(np.zeros(3), np.ones(3, bool), [], 40)
+    assert h is not None
+    assert draw(h, [], width=1, height=1, plain=True)[-1] == "-0.5  0.5"
+
+
 def test_the_drawing_by_hand() -> None:
     values = np.array([1, 2, 2, 3, 4])
     h = histogram(values, values <= 3, [3.0], 40)
