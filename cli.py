@@ -196,14 +196,16 @@ def mask(
         )  # fmt: skip
     found = made.digest != version.digest
     hits = dict(made.spec["hits"]) if found else {}
+    places = dict(made.spec["hits_in"]) if found else {}
     changed = made.spec["changed"] if found else 0
     if as_json:
-        emit({"source": version.ref, "masked": made.ref, "samples": made.samples, "changed": changed, "hits": hits})
+        emit({"source": version.ref, "masked": made.ref, "samples": made.samples, "changed": changed, "hits": hits,
+              "hits_in": places})  # fmt: skip
         return
     if not found:
         say("nothing was found: the version stays what it is")
     else:
-        table([{"kind": k, "masked": n} for k, n in hits.items()])
+        table([{"kind": k, "masked": n, **{f"in {p}": places[p][k] for p in places}} for k, n in hits.items()])
     click.echo(f"source   {made.ref}  {made.samples:,} samples, {changed:,} changed")
 
 

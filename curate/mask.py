@@ -39,6 +39,7 @@ from filters.shared import pii
 RULES = (
     1  # raise it when the same version would give other bytes for another reason than the `pii` filter's own version
 )
+PLACES = ("messages", "boxes", "meta")
 METAS = ("mask", "drop", "keep")
 
 
@@ -135,7 +136,7 @@ def _make(
             f"{samples} and {rejects} in its shards"
         )
         raise UserError(msg, hint="its shards were changed after ingest: ingest it again")
-    hits = sum((Counter(s["hits"]) for s in shards), Counter())
+    places = {p: sum((Counter(s["hits"][p]) for s in shards), Counter()) for p in PLACES}
     version = replace(
         old,
         name=name,
@@ -148,7 +149,10 @@ def _make(
             "kinds": list(kinds),
             "meta": meta,
             "filter": f"pii@{rules}",
-            "hits": {k: hits[k] for k in kinds},
+            "hits": {k: sum(found[k] for found in places.values()) for k in kinds},
+            "hits_in": {
+                p: {k: found[k] for k in kinds} for p, found in places.items()
+            },  # the filter counts messages only
             "changed": sum(s["changed"] for s in shards),
         },
         volatile={
@@ -213,7 +217,9 @@ class _MaskShard:
         texts, log = pii.mask(pa.array(said + written, pa.large_string()), self.kinds)
         new = texts.to_pylist()
         extra, extra_log = self._metas(metas)
-        kinds = [pii.KINDS[k] for k in np.concatenate([log[:, 1], extra_log]).tolist()]
+        boxed = log[:, 0] >= len(said)
+        places = {"messages": log[~boxed, 1], "boxes": log[boxed, 1], "meta": extra_log}
+        hits = {where: dict(Counter(pii.KINDS[k] for k in found.tolist())) for where, found in places.items()}
 
         message, box = iter(new[: len(said)]), iter(new[len(said) :])
         out = []
@@ -246,7 +252,7 @@ class _MaskShard:
             "samples": len(out),
             "rejects": len(plain),
             "changed": changed,
-            "hits": dict(Counter(kinds)),
+            "hits": hits,
         }
 
     def _id(self, old: str) -> str:

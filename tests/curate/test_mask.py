@@ -100,6 +100,10 @@ def test_every_sample_comes_out_masked_and_nothing_else_changes(store):
     assert set(counted["email"] + counted["phone"]) == {0}
     hits = {"email": 13 + 21, "phone": 13 + 2 * 21}
     assert new.spec["hits"] == hits
+    # The filter counts in messages; masking replaces in boxes and meta as well.
+    assert new.spec["hits_in"] == {
+        "messages": {"email": 13, "phone": 13}, "boxes": {"email": 0, "phone": 21}, "meta": {"email": 21, "phone": 21},
+    }  # fmt: skip
 
 
 def test_media_are_the_same_bytes_and_tars_tell_nothing(store):
