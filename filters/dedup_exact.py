@@ -15,13 +15,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.base import scorer
-from filters.shared.text import table
+from filters.shared.signatures import of_strings
+from filters.shared.text import Array, table
 
 
 @scorer(version=1, scores={"signature": pa.string()}, bounds={})
 def dedup_exact(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return the digests of `batch` as signatures."""
     return table(signature=batch.column("digest").cast(pa.string()))
+
+
+def keys(signatures: pa.Table) -> pa.Table:
+    """Return (row, key): a hash of every signature."""
+    column = signatures["signature"]
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return pa.table({"row": np.arange(len(whole), dtype=np.int64), "key": of_strings(whole)})
+
+
+def alike(signatures: pa.Table, a: Array, b: Array) -> Array:
+    """Return 1 for the pairs of rows whose signatures are equal, 0 for the others."""
+    column = signatures["signature"]
+    return np.asarray(pc.equal(column.take(pa.array(a)), column.take(pa.array(b)))).astype(np.float64)
 
 
 def cluster(signatures: pa.Table) -> pa.Table:

@@ -32,6 +32,8 @@ import pyarrow.compute as pc
 
 from filters.base import scorer
 from filters.shared.kinds import within
+from filters.shared.minhash import band_keys, equal_share
+from filters.shared.minhash import minima as unpacked
 from filters.shared.text import Array, extend, has_media, kernel, message_tokens, messages, mix, table
 
 _MOST_COMPARED = 1000
@@ -64,20 +66,6 @@ def _sign(hashes: Array, first: Array, wanted: Array, shingle: int, permutations
                 low[k] = min(low[k], v)
         for k in range(permutations):
             out[t, k] = np.uint32(low[k] >> np.uint64(32))
-    return out
-
-
-@kernel
-def _bands(signatures: Array, bands: int, rows: int) -> Array:
-    """Return the hash of each band of each signature; band first."""
-    n = len(signatures)
-    out = np.empty((bands, n), np.uint64)
-    for t in range(n):
-        for band in range(bands):
-            h = np.uint64(0)
-            for k in range(band * rows, (band + 1) * rows):
-                h = extend(h, np.uint64(signatures[t, k]))
-            out[band, t] = h
     return out
 
 
@@ -198,23 +186,32 @@ def dedup_minhash(
     return table(signature=pc.if_else(pa.array(wanted), fixed.cast(pa.binary()), pa.scalar(None, pa.binary())))
 
 
+def keys(signatures: pa.Table, *, bands: int = 14, rows: int = 8) -> pa.Table:
+    """Return (row, key): one key per band of every signature; rows that share one are candidates."""
+    found = band_keys(unpacked(signatures["signature"], bands * rows), bands, rows)
+    return pa.table({"row": np.repeat(np.arange(len(found), dtype=np.int64), bands), "key": found.ravel()})
+
+
+def alike(
+    signatures: pa.Table, a: Array, b: Array, *, bands: int = 14, rows: int = 8, similarity: float = 0.7
+) -> Array:
+    """Return the estimated Jaccard similarity of pairs of rows, 0 where it is below `similarity`."""
+    needed = similarity * bands * rows - 1e-9
+    shares: Array = equal_share(unpacked(signatures["signature"], bands * rows), a, b, needed)
+    return shares
+
+
 def cluster(signatures: pa.Table, *, bands: int = 14, rows: int = 8, similarity: float = 0.7) -> pa.Table:
     """Return (id, cluster, similarity) of every sample that has a near duplicate."""
     found = pa.table({"id": signatures["id"], "signature": signatures["signature"]})
     found = found.filter(pc.is_valid(found["signature"])).sort_by("id")
     n = found.num_rows
     ids = found["id"].combine_chunks().cast(pa.string())
-    raw = found["signature"].combine_chunks().cast(pa.large_binary())
-    if n:
-        data = np.frombuffer(raw.buffers()[2], np.uint8)
-        offsets = np.frombuffer(raw.buffers()[1], np.int64)[raw.offset : raw.offset + n + 1]
-        minima = data[offsets[0] : offsets[-1]].view("<u4").reshape(n, bands * rows)
-    else:
-        minima = np.zeros((0, bands * rows), np.uint32)
+    minima = unpacked(found["signature"], bands * rows)
     parent = np.arange(n, dtype=np.int64)
     needed = similarity * bands * rows - 1e-9
-    for keys in _bands(minima, bands, rows):
-        _join(minima, keys, np.argsort(keys, kind="stable"), needed, _MOST_COMPARED, parent)
+    for of_band in band_keys(minima, bands, rows).T:
+        _join(minima, of_band, np.argsort(of_band, kind="stable"), needed, _MOST_COMPARED, parent)
     roots = _roots(parent)
     chosen, share = _cut(minima, roots, np.argsort(roots, kind="stable"), needed, _MOST_REPRESENTATIVES)
     members = np.bincount(chosen, minlength=n)[chosen] > 1 if n else np.zeros(0, bool)

@@ -3,6 +3,7 @@ import random
 import numpy as np
 import pyarrow as pa
 
+from filters import dedup_minhash
 from filters.base import load
 from tests.filters.text_samples import PROSE, answers, batch, sample
 
@@ -107,3 +108,36 @@ def test_the_clusters_do_not_depend_on_the_order_of_rows():
         order = list(range(len(texts)))
         random.Random(seed).shuffle(order)
         assert f.cluster(signed.take(order)).equals(want)
+
+
+def test_keys_of_a_band_are_shared_by_those_who_agree_in_it():
+    docs = documents(20)
+    b = answers(*(" ".join(d) for d in [*docs, [*docs[3][:100], "changed", *docs[3][101:]]]))
+    signed = pa.table({"id": b.column("id"), "signature": f.score(b).column("signature")})
+    keys = dedup_minhash.keys(signed)
+    assert keys.schema == pa.schema([("row", pa.int64()), ("key", pa.uint64())])
+    assert keys["row"].to_pylist() == [r for r in range(21) for _ in range(14)]
+    at = keys["key"].to_numpy().reshape(21, 14)
+    minima = np.stack([np.frombuffer(s.as_py(), "<u4") for s in signed["signature"]]).reshape(21, 14, 8)
+    for i in range(21):
+        for j in range(21):
+            same = (minima[i] == minima[j]).all(1)
+            assert set(at[i].tolist()) & set(at[j].tolist()) == set(at[i][same].tolist())
+    assert dedup_minhash.keys(signed.slice(5, 3))["key"].to_pylist() == keys["key"].to_pylist()[5 * 14 : 8 * 14]
+    assert dedup_minhash.keys(signed.slice(0, 0)).num_rows == 0
+
+
+def test_alike_is_the_share_of_equal_minima_or_nothing():
+    docs = chain(6, 30)
+    b = answers(*docs)
+    signed = pa.table({"id": b.column("id"), "signature": f.score(b).column("signature")})
+    minima = np.stack([np.frombuffer(s.as_py(), "<u4") for s in signed["signature"]])
+    i, j = np.triu_indices(6, 1)
+    share = (minima[i] == minima[j]).mean(1)
+    assert np.allclose(dedup_minhash.alike(signed, i, j), np.where(share >= 0.7, share, 0), atol=1e-12)
+    assert (share < 0.7).any()
+    assert (share >= 0.7).any()
+    assert np.array_equal(dedup_minhash.alike(signed, i, j), dedup_minhash.alike(signed, j, i))
+    chunked = pa.concat_tables([signed.slice(0, 2), signed.slice(2)])
+    assert np.array_equal(dedup_minhash.alike(chunked, i, j), dedup_minhash.alike(signed, i, j))
+    assert dedup_minhash.alike(signed, i[:0], j[:0]).tolist() == []
