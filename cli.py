@@ -446,18 +446,22 @@ def why(id_: str, dataset: str | None, store: Path, as_json: bool) -> None:
 def what_if(dataset: str | None, settings: Sequence[str], store: Path, as_json: bool) -> None:
     """Count what other bounds would keep, from stored scores: nothing is scored again.
 
+    Any score that is stored can be bounded, also one that the recipe leaves unbound.
+
     \b
     cuvee what-if --set clip_score.min=0.3
     cuvee what-if demo --set clip_score.top=0.5 --set blur.min=none
     """
-    from catalog import ledger
     from catalog.store import Store
+    from curate.what_if import what_if as count
 
     where = Store(store)
-    out = ledger.what_if(where, latest(where, dataset), settings)
+    out = count(where, latest(where, dataset), settings)
     if as_json:
         emit(out)
         return
+    for note in out["notes"]:
+        say(f"note: {note}")
     kept = out["kept"]
     click.echo(
         f"kept {kept['before']:,} -> {kept['after']:,} of {out['samples']:,} ({out['gained']:,} gained, {out['lost']:,} lost)"

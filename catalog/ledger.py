@@ -375,25 +375,31 @@ def _changed(rule: Rule, change: Mapping[str, str]) -> Rule:
     return dataclasses.replace(rule, **({"low": None, "high": None, "top": None} | fields))
 
 
-def what_if(store: Store, dataset: DatasetVersion, settings: Sequence[str]) -> dict[str, Any]:
+def what_if(
+    store: Store, dataset: DatasetVersion, settings: Sequence[str], *, unbound: Sequence[tuple[Rule, pl.Series]] = ()
+) -> dict[str, Any]:
     """Return the counts that other bounds would give, from stored scores: nothing is scored again.
 
     {kept: {before, after}, gained, lost, stages: [...], sources: [...]}; clusters are decided again among the samples
-    that would be alive.
+    that would be alive. `unbound` are scores that are not in the ledger: a rule without bounds, and its value for every sample.
     """
     ledger = Ledger(store, dataset)
-    changes = parse_changes(settings, ledger.rules)
+    known = [*ledger.rules, *(r for r, _ in unbound)]
+    changes = parse_changes(settings, known)
     before = ledger.keep_matrix()
+    before = np.concatenate([before, np.ones((len(unbound), before.shape[1]), bool)])
     after = before.copy()
     source = ledger.sources_of()
-    rules = [_changed(r, changes[r.key]) if r.key in changes else r for r in ledger.rules]
+    rules = [_changed(r, changes[r.key]) if r.key in changes else r for r in known]
     ids = ledger.ids()
     for k, rule in enumerate(rules):
         if rule.key in changes:
             task = ledger.tasks_of() if rule.per == "task" else pl.Series([""]).new_from_index(0, len(ids))
             # Where the rule does not apply the stored value is null already: sources and tasks are settled.
             free = _unrestricted(rule)
-            frame = pl.DataFrame({"id": ids, "source": source, "task": task, "value": ledger.column(k, "value")})
+            there = k < len(ledger.rules)
+            value = ledger.column(k, "value") if there else unbound[k - len(ledger.rules)][1]
+            frame = pl.DataFrame({"id": ids, "source": source, "task": task, "value": value})
             frame = frame.with_columns(pl.lit(None, pl.String).alias("match"))
             after[k] = judge(frame, free, cutoffs(frame, free) if rule.top is not None else None)["keep"].to_numpy()
     _recluster(ledger, rules, ids, after)

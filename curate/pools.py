@@ -24,10 +24,15 @@ def limited(stage: StageSpec, sources: Sequence[SourceVersion]) -> list[SourceVe
 
 def folder(store: Store, flt: base.Filter, stage: StageSpec, sources: Sequence[SourceVersion]) -> Path:
     """Return where the pooled scores lie: named by the filter and by everything that was pooled."""
+    return named(store, f"{flt.name}@{flt.fingerprint}", limited(stage, sources), stage.tasks)
+
+
+def named(store: Store, flt: str, sources: Sequence[SourceVersion], tasks: Sequence[str]) -> Path:
+    """Return the same for a filter that is known by `<name>@<fingerprint>`, and the sources that it looks at, by name."""
     # A source's digest does not say how it is cut into shards, and these files are cut as the source is.
-    pool = [[s.digest, s.shard_rows] for s in limited(stage, sources)]
-    scope = fingerprint({"sources": pool, "tasks": sorted(stage.tasks)})[:SHORT]
-    return store.root / "pools" / f"{flt.name}@{flt.fingerprint}" / scope
+    pool = [[s.digest, s.shard_rows] for s in sources]
+    scope = fingerprint({"sources": pool, "tasks": sorted(tasks)})[:SHORT]
+    return store.root / "pools" / flt / scope
 
 
 def path(where: Path, source: SourceVersion, shard: int) -> Path:
