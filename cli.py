@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from catalog.console import Step, bars, cell, emit, finite, say, table
+from catalog.console import Step, bars, cell, emit, finite, say, short, table
 from catalog.errors import UserError
 
 STORE = click.option(
@@ -241,7 +241,7 @@ def plan(recipe: Path, data: Path | None, store: Path, as_json: bool) -> None:
             for s in out["stages"]
         ]
         shown = ("stage", "looks at", "does", "samples", "shards", "cached", "bounds")
-        fitted([{k: r[k] for k in shown} for r in rows], ("bounds",))
+        table(rows, shown, wrap=("looks at", "bounds"))
     click.echo()
     show_steps(out)
 
@@ -264,7 +264,7 @@ def show_steps(out: Mapping[str, Any]) -> None:
     ]  # fmt: skip
     if shared:
         click.echo()
-        fitted(shared, ("filters",))
+        table(shared, wrap=("filters",))
     passes = out["passes"]
     click.echo()
     if passes["shards"] is None:
@@ -510,59 +510,68 @@ def report(dataset: str | None, out: Path | None, store: Path) -> None:
 # -- filters and recipes -----------------------------------------------------------------------------------------------
 
 
+WORDS = click.option(
+    "-k", "--find", "words", multiple=True, metavar="WORD",
+    help="Only filters with this in their name, scores, first sentence or sources; may be given again: all of them.",
+)  # fmt: skip
+
+
 @cuvee.group(cls=Group, invoke_without_command=True)
+@WORDS
 @JSON
 @click.pass_context
-def filters(ctx: click.Context, as_json: bool) -> None:
+def filters(ctx: click.Context, words: Sequence[str], as_json: bool) -> None:
     """List the filters: what each looks at and its published bounds; `show` explains one.
 
     \b
     cuvee filters
+    cuvee filters -k ocr
     cuvee filters show gopher_quality
     cuvee filters show blur --source scenes
     """
     if ctx.invoked_subcommand is None:
-        list_filters(as_json)
+        list_filters(words, as_json)
 
 
 @filters.command("ls")
+@WORDS
 @JSON
-def filters_ls(as_json: bool) -> None:
+def filters_ls(words: Sequence[str], as_json: bool) -> None:
     """List all filters with what they look at and their published bounds; JSON says all that is known of them.
 
     \b
     cuvee filters ls --json
+    cuvee filters ls -k caption -k laion
     """
-    list_filters(as_json)
+    list_filters(words, as_json)
 
 
-def list_filters(as_json: bool) -> None:
-    """Print every filter."""
+def list_filters(words: Sequence[str], as_json: bool) -> None:
+    """Print the filters in which `words` stand: many in one line each, few in full."""
     from curate import explain
-    from filters import base
 
-    found = [(f, explain.describe(f)) for f in base.every()]
+    found = [(f, explain.describe(f)) for f in explain.listing(words)]
     if as_json:
         emit([d for _, d in found])
         return
+    if not found:
+        msg = f"no filter has {' and '.join(f'`{w}`' for w in words)} in it"
+        raise UserError(msg, hint="`cuvee filters` lists all of them")
     rows = [
         {"filter": f.name, "looks at": ", ".join([*d["looks_at"], *d["does"]]), "what": d["summary"],
          "bounds": explain.bounds_of(f)}
         for f, d in found
     ]  # fmt: skip
-    fitted(rows, ("what", "bounds"))
-    say("`cuvee filters show NAME` explains one, `--source REF` with the distribution of its scores")
+    if words and len(rows) <= FEW:
+        table(rows, wrap=("looks at", "what", "bounds"))
+    else:
+        table([{**r, "looks at": short(r["looks at"], 16)} for r in rows], cut=("what", "bounds"))
+    say(
+        "`cuvee filters show NAME` explains one, `--source REF` with the distribution of its scores, `-k WORD` searches them"
+    )
 
 
-def fitted(rows: Sequence[dict[str, Any]], shrink: Sequence[str]) -> None:
-    """Print a table, on a terminal with the columns `shrink` cut to what it is wide; elsewhere whole."""
-    import shutil
-
-    if sys.stdout.isatty() and rows:
-        fixed = [max(len(c), *(len(cell(r[c])) for r in rows)) + 2 for c in rows[0] if c not in shrink]
-        room = max((shutil.get_terminal_size().columns - sum(fixed)) // len(shrink) - 2, 24)
-        rows = [{k: v[: room - 1] + "…" if k in shrink and len(v) > room else v for k, v in r.items()} for r in rows]
-    table(rows)
+FEW = 12  # filters that are listed in full
 
 
 @filters.command("show")
@@ -664,7 +673,7 @@ def recipe_ls(as_json: bool) -> None:
     from curate import shipped
 
     rows = [{"recipe": n, "what": shipped.first_line(shipped.FOLDER / f"{n}.yaml")} for n in shipped.names()]
-    emit(rows) if as_json else fitted(rows, ("what",))
+    emit(rows) if as_json else table(rows, wrap=("what",))
 
 
 @recipe.command("show")

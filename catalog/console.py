@@ -1,8 +1,11 @@
 """How things are shown on a terminal: tables and JSON to standard output, progress and remarks to standard error."""
 
 import contextlib
+import itertools
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -76,8 +79,22 @@ def finite(value: Any) -> Any:
     return [finite(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
-    """Print rows as an aligned table to standard output."""
+WIDTH = 110  # where standard output is no terminal
+LEAST = 20  # of a column that is cut or wrapped
+
+
+def table(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str] | None = None,
+    *,
+    cut: Sequence[str] = (),
+    wrap: Sequence[str] = (),
+) -> None:
+    """Print rows as an aligned table to standard output.
+
+    The columns `cut` are cut short, and `wrap` broken into lines, so that a row fits into the terminal; elsewhere into 110
+    characters, or as many as COLUMNS says.
+    """
     if not rows:
         say("nothing there")
         return
@@ -85,9 +102,29 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = Non
     cells = [[cell(r.get(c)) for c in columns] for r in rows]
     widths = [max(len(c), *(len(row[i]) for row in cells)) for i, c in enumerate(columns)]
     right = [all(isinstance(r.get(c), int | float | None) for r in rows) for c in columns]
+    _shrink(widths, [i for i, c in enumerate(columns) if c in cut or c in wrap])
     for row in [list(columns), *cells]:
-        parts = [v.rjust(w) if r else v.ljust(w) for v, w, r in zip(row, widths, right, strict=True)]
-        print("  ".join(parts).rstrip())
+        parts = [
+            textwrap.wrap(v, w, break_on_hyphens=False) or [""] if c in wrap else [short(v, w)]
+            for c, v, w in zip(columns, row, widths, strict=True)
+        ]
+        for line in itertools.zip_longest(*parts, fillvalue=""):
+            shown = [v.rjust(w) if r else v.ljust(w) for v, w, r in zip(line, widths, right, strict=True)]
+            print("  ".join(shown).rstrip())
+
+
+def _shrink(widths: list[int], flexible: Sequence[int]) -> None:
+    """Give the `flexible` columns what the others leave of the line, those that need less no more than that."""
+    room = shutil.get_terminal_size((WIDTH, 24)).columns - 2 * (len(widths) - 1)
+    room -= sum(w for i, w in enumerate(widths) if i not in flexible)
+    for left, i in zip(range(len(flexible), 0, -1), sorted(flexible, key=lambda i: widths[i]), strict=True):
+        widths[i] = min(widths[i], max(room // left, LEAST))
+        room -= widths[i]
+
+
+def short(text: str, width: int) -> str:
+    """Return a text cut to `width` characters."""
+    return text if len(text) <= width else text[: width - 1].rstrip(" ;,") + "…"
 
 
 def cell(value: Any) -> str:

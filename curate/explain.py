@@ -60,6 +60,21 @@ def bounds_of(flt: base.Filter) -> str:
     return "; ".join(out) or ("one per cluster" if flt.cluster else "-")
 
 
+def listing(words: Sequence[str] = ()) -> list[base.Filter]:
+    """Return the filters in whose name, scores, first sentence or cited sources all of `words` stand, in any case.
+
+    Where there is none, those in whose whole docstring they do.
+    """
+    every = list(base.every())
+    wanted = [w.lower() for w in words]
+
+    def heads(flt: base.Filter) -> str:
+        return " ".join([flt.name, *flt.scores, *flt.pooled, summary(flt), *_SOURCE.findall(flt.doc)]).lower()
+
+    found = [f for f in every if all(w in heads(f) for w in wanted)]
+    return found or [f for f in every if all(w in f"{f.name} {f.doc}".lower() for w in wanted)]
+
+
 def readable(doc: str, width: int = 100) -> str:
     """Return a docstring with its paragraphs and lists wrapped for a terminal; tables stay as they are."""
     out = []

@@ -20,9 +20,12 @@ content digest, not its path, goes into the fingerprint. A `model` may also be a
 `hf-hub:<repo>`: its name goes into the fingerprint.
 
 Three kinds of filter have a global half as well, written in the same file:
-- a deduplicating filter: `scores` holds one signature column with bounds {}, and the module has
-  `cluster(signatures: pa.Table, **params) -> pa.Table`: from (id, <score columns>) of every sample to
-  (id, cluster, similarity); a sample that has no duplicate may be left out. Who survives is decided in `catalog/judge.py`.
+- a deduplicating filter: `scores` holds signature columns with bounds {}; a sample whose first one is null has no part in it.
+  Either the module has `keys(signatures: pa.Table, **params) -> pa.Table`, from (id, <score columns>) of samples to
+  (row: int64, into `signatures`; key: uint64), and `alike(signatures: pa.Table, a, b, **params)`, from pairs of rows to their
+  similarities (float64, 0..1; 0: no duplicates): samples that share a key are compared, any number of them, out of core
+  (`curate/dedup`). Or it has `cluster(signatures: pa.Table, **params) -> pa.Table`: from the whole table to (id, cluster,
+  similarity); a sample that has no duplicate may be left out. Who survives is decided in `catalog/judge.py`.
 - a decontaminating filter: the module has `build(batches: Iterator[pa.RecordBatch], **params) -> pa.Table`, from the
   samples of the evaluation sets to an index table, which is handed to the filter as its parameter `index` (a Parquet file);
   one of its score columns is named `match` (string: id of the evaluation item) and becomes VERDICT.match.
@@ -92,8 +95,22 @@ class Filter:
 
     @property
     def cluster(self) -> Callable[..., pa.Table] | None:
-        """The global half of a deduplicating filter, with its parameters bound, or None."""
-        return self._global("cluster")
+        """The global half of a deduplicating filter, in memory, with its parameters bound, or None."""
+        if self.keys is None or self.alike is None:
+            return self._global("cluster")
+        from filters.shared import pairs  # numba: half a second that listing filters need not pay
+
+        return functools.partial(pairs.cluster, keys=self.keys, alike=self.alike)
+
+    @property
+    def keys(self) -> Callable[..., pa.Table] | None:
+        """Which samples are to be compared, where the global half can work out of core, or None."""
+        return self._global("keys")
+
+    @property
+    def alike(self) -> Callable[..., Any] | None:
+        """How similar two samples are, where the global half can work out of core, or None."""
+        return self._global("alike")
 
     @property
     def build(self) -> Callable[..., pa.Table] | None:
@@ -229,7 +246,7 @@ def load(name: str, params: Mapping[str, Any] | None = None) -> Filter:
     """Return the filter `name` with `params` bound; raise `UserError` for a name or parameter that does not exist."""
     if name not in names():
         msg = f"no filter named `{name}`{nearest(name, names())}"
-        raise UserError(msg, usage=True)
+        raise UserError(msg, hint="`cuvee filters -k WORD` finds filters by what they are about", usage=True)
     found = getattr(importlib.import_module(f"filters.{name}"), name)
     assert isinstance(found, Filter)
     params = dict(params or {})
