@@ -1314,33 +1314,29 @@ def serve(host: str, port: int, store: Path) -> None:
 @cuvee.command()
 @JSON
 def doctor(as_json: bool) -> None:
-    """Say where each package was imported from, which versions are here, and whether a GPU is.
+    """Say where each package is imported from, which version it is, which extras are installed, and whether a GPU is here.
 
-    Fails when one of our top-level names is somebody else's.
+    Fails when one of our top-level names is somebody else's, or a package that is always needed is missing.
+
+    \b
+    cuvee doctor
+    cuvee doctor --json | jq '.extras[] | select(.installed | not) | .install'
     """
-    import importlib
-    import importlib.metadata
-    import platform
+    from catalog import extras
 
-    names = ("catalog", "cli", "curate", "filters", "mixtures", "trainer")
-    home = Path(__file__).resolve().parent
-    rows: list[dict[str, Any]] = []
-    for name in names:
-        path = Path(str(importlib.import_module(name).__file__ if name != "cli" else __file__)).resolve()
-        rows.append({"name": name, "found": str(path), "ok": path.is_relative_to(home)})
-    for name in ("torch", "open_clip_torch", "polars", "pyarrow", "faiss-cpu", "faiss-gpu", "ray", "datasets"):
-        try:
-            rows.append({"name": name, "found": importlib.metadata.version(name), "ok": True})
-        except importlib.metadata.PackageNotFoundError:
-            rows.append({"name": name, "found": None, "ok": True})
-    import torch
-
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    rows.append({"name": "python", "found": platform.python_version(), "ok": True})
-    rows.append({"name": "gpus", "found": gpus, "ok": True})
-    emit(rows) if as_json else table(rows)
-    if not all(r["ok"] for r in rows):
-        msg = "another package shadows one of ours"
+    out = extras.report()
+    if as_json:
+        emit(out)
+    else:
+        table(out["packages"], ["name", "version", "from", "ok"])
+        click.echo(f"\npython {out['python']}, {out['gpus']} GPUs\n")
+        table([{**e, "packages": ", ".join(f"{p} {v or '(missing)'}" for p, v in e["packages"].items()),
+                "install": "" if e["installed"] else e["install"]} for e in out["extras"]],
+              ["extra", "installed", "packages", "install"], wrap=("packages",))  # fmt: skip
+    wrong = [p["name"] for p in out["packages"] if not p["ok"]]
+    if wrong:
+        ours = [n for n in wrong if n in extras.TOP]
+        msg = f"missing: {', '.join(wrong)}" if not ours else f"another package has the name of ours: {', '.join(ours)}"
         raise UserError(msg, hint="install cuvee into an environment of its own")
 
 

@@ -200,11 +200,18 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(tmp_path: Path) -> None
     assert json.loads(again.stdout)["work"]["score_files_cached"] > 0
 
 
-def test_doctor_finds_our_six_packages() -> None:
+def test_doctor_finds_our_six_packages_and_lists_the_extras() -> None:
     done = cuvee("doctor", "--json")
     assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)
-    assert [r["name"] for r in rows if r["ok"]][:6] == ["catalog", "cli", "curate", "filters", "mixtures", "trainer"]
+    out = json.loads(done.stdout)
+    ours = ["catalog", "cli", "curate", "filters", "mixtures", "trainer"]
+    assert [p["name"] for p in out["packages"] if p["ok"]][:6] == ours
+    assert all(p["from"] for p in out["packages"])
+    assert {"ray", "ocr", "lid", "test"} <= {e["extra"] for e in out["extras"]}
+    text = cuvee("doctor").stdout
+    for extra in out["extras"]:
+        assert extra["installed"] == (not extra["missing"])
+        assert (extra["install"] in text) == (not extra["installed"])
 
 
 def test_the_command_starts_quickly_because_it_imports_nothing_heavy() -> None:
