@@ -21,6 +21,12 @@ PEERS = {
     "data-juicer": ("py-data-juicer==1.6.1", "aiohttp", "ray"),
     "nemo-curator": ("nemo-curator[text_cpu]==1.4.0",),
     "cleanvision": ("cleanvision==0.3.7",),
+    "daft": ("daft==0.7.26",),
+    "rensa": ("rensa==0.5.0",),
+    "datasketch": ("datasketch==2.0.0",),
+    # Later releases ask for Python 3.12.
+    "text-dedup": ("text-dedup==0.4.0",),
+    "imagededup": ("imagededup==0.3.3",),
 }
 
 

@@ -7,7 +7,7 @@ Similarity is 1 (share, 0..1). No bounds: who survives is decided by the judge's
 
 Source: md5 exact deduplication as in Data-Juicer's `document_deduplicator`, https://github.com/datajuicer/data-juicer, here
 with sha256 over text and media together. Left out: its options to lower-case and to ignore punctuation, since what differs
-by case is not exact; `dedup_minhash` takes those.
+by case is not exact; `dedup_text` takes those.
 """
 
 import numpy as np
@@ -36,23 +36,3 @@ def alike(signatures: pa.Table, a: Array, b: Array) -> Array:
     """Return 1 for the pairs of rows whose signatures are equal, 0 for the others."""
     column = signatures["signature"]
     return np.asarray(pc.equal(column.take(pa.array(a)), column.take(pa.array(b)))).astype(np.float64)
-
-
-def cluster(signatures: pa.Table) -> pa.Table:
-    """Return (id, cluster, similarity) of every sample whose signature another one has."""
-    rows = pa.table({"id": signatures["id"], "signature": signatures["signature"]})
-    rows = rows.filter(pc.is_valid(rows["signature"])).sort_by([("signature", "ascending"), ("id", "ascending")])
-    n = rows.num_rows
-    ids = rows["id"].combine_chunks().cast(pa.string())
-    if n:
-        groups = np.asarray(pc.rank(rows["signature"], "ascending", tiebreaker="dense")).astype(np.int64)
-    else:
-        groups = np.zeros(0, np.int64)
-    begins = np.ones(n, bool)
-    begins[1:] = groups[1:] != groups[:-1]
-    first = np.flatnonzero(begins)
-    size = np.diff(np.append(first, n))
-    leader = np.repeat(first, size)
-    shared = pa.array(np.repeat(size, size) > 1)
-    out = pa.table({"id": ids, "cluster": ids.take(pa.array(leader)), "similarity": pa.array(np.ones(n, np.float64))})
-    return out.filter(shared).sort_by("id")

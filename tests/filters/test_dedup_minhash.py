@@ -1,10 +1,16 @@
+import inspect
 import random
 
 import numpy as np
 import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from catalog.errors import UserError
 from filters import dedup_minhash
 from filters.base import load
+from filters.shared import minhash
 from tests.filters.text_samples import PROSE, answers, batch, sample
 
 f = load("dedup_minhash")
@@ -141,3 +147,123 @@ def test_alike_is_the_share_of_equal_minima_or_nothing():
     chunked = pa.concat_tables([signed.slice(0, 2), signed.slice(2)])
     assert np.array_equal(dedup_minhash.alike(chunked, i, j), dedup_minhash.alike(signed, i, j))
     assert dedup_minhash.alike(signed, i[:0], j[:0]).tolist() == []
+
+
+def texts_with(*shares, words=400, seed=7):
+    """Texts that begin like the first and go on with words of their own, from `share` of the words on."""
+    rng = random.Random(seed)
+    vocabulary = [f"w{i}" for i in range(5000)]
+    text = rng.choices(vocabulary, k=words)
+    cut = [round(share * words) for share in shares]
+    return [text, *([*text[:c], *rng.choices(vocabulary, k=words - c)] for c in cut)]
+
+
+def jaccard(a, b, n=5):
+    one, two = ({tuple(t[i : i + n]) for i in range(len(t) - n + 1)} for t in (a, b))
+    return len(one & two) / len(one | two)
+
+
+def test_verified_by_the_true_jaccard_of_the_shingles():
+    docs = [["tell", "me", *d] for d in texts_with(0.95, 0.9, 0.85, 0.8, 0.5, 0.1)]
+    b = answers(*(" ".join(d[2:]) for d in docs))
+    exact = load("dedup_minhash", {"verify": "jaccard", "similarity": 0.7, "bands": 40, "rows": 2})
+    scores = exact.score(b)
+    assert [len(s.as_py()) // 4 for s in scores["shingles"]] == [len(d) - 4 for d in docs]
+    signed = pa.table({"id": b.column("id"), **dict(zip(exact.scores, scores, strict=True))})
+    i, j = np.triu_indices(7, 1)
+    truth = np.array([jaccard(docs[x], docs[y]) for x, y in zip(i, j, strict=True)])
+    assert (truth < 0.7).any()
+    assert (truth >= 0.7).any()
+    for table in (signed, pa.concat_tables([signed.slice(0, 3), signed.slice(3)])):
+        assert np.allclose(exact.alike(table, i, j), np.where(truth >= 0.7, truth, 0), atol=1e-12)
+    tail = exact.alike(signed.slice(2), i[j < 5], j[j < 5])
+    assert np.array_equal(tail, exact.alike(signed, i[j < 5] + 2, j[j < 5] + 2))
+    found = exact.cluster(signed).to_pylist()
+    assert all(r["similarity"] == round(jaccard(docs[0], docs[int(r["id"][-1])]), 6) for r in found)
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 9), max_size=12), min_size=2, max_size=6), st.sampled_from([0.01, 0.5, 0.7, 1.0])
+)
+def test_the_jaccard_of_sets_is_exact(sets, least):
+    kept = [sorted(set(s)) for s in sets]
+    column = minhash.packed(
+        np.array([v for s in kept for v in s], np.uint32), np.array([len(s) for s in kept]), np.ones(len(kept), bool)
+    )
+    values, first = minhash.unpacked(column)
+    i, j = np.triu_indices(len(kept), 1)
+    want = [len({*kept[x]} & {*kept[y]}) / max(1, len({*kept[x]} | {*kept[y]})) for x, y in zip(i, j, strict=True)]
+    assert minhash.jaccard(values, first, i, j, least).tolist() == [w if w >= least else 0.0 for w in want]
+
+
+def test_no_verification_takes_every_chain_of_candidates_whole():
+    loose = load("dedup_minhash", {"verify": "none", "bands": 112, "rows": 1})
+    b = answers(*chain(12, 30))
+    found = clusters(b, loose)
+    assert {c for c, _ in found.values()} == {"s/00000"}
+    assert len(found) == 12
+    assert min(s for _, s in found.values()) < 0.5
+    signed = pa.table({"id": b.column("id"), "signature": loose.score(b).column("signature")})
+    assert (loose.alike(signed, np.arange(12), np.arange(12)[::-1]) > 0).all()
+
+
+def test_characters_are_those_of_the_words_with_one_space_between():
+    said = {"unit": "characters", "shingle": 4, "min_words": 1, "verify": "jaccard", "bands": 2, "rows": 2}
+    filt = load("dedup_minhash", said)
+
+    def shingles(text, **more):
+        return filt.score(batch(sample(text, question="", **more)))["shingles"][0].as_py()
+
+    assert shingles("The  CAT, sat!") == shingles("the cat\nsat") == shingles("…the cat — sat")
+    assert len(shingles("the cat sat")) == 4 * 9  # twelve characters with the space at the end
+    assert len(shingles("ab")) == 4  # three characters: one shingle
+    assert len(set(np.frombuffer(shingles("abababab"), "<u4"))) == 3  # abab, baba, bab_
+    assert shingles("café au lait") == shingles("cafe\u0301 au lait") != shingles("cafe au lait")
+    words = filt.score(batch({**sample("x"), "messages": [{"role": "user", "content": c} for c in ("the cat", "sat")]}))
+    assert words["shingles"][0].as_py() == shingles("the cat sat")
+
+
+@pytest.mark.parametrize("preset", dedup_minhash.PRESETS)
+def test_presets_find_copies_that_were_edited_in_one_word(preset):
+    docs = documents(60)
+    copies = [[*d[:100], "changed", *d[101:]] for d in docs[:30]]
+    found = clusters(
+        answers(*(" ".join(d) for d in docs + copies)), load("dedup_minhash", dedup_minhash.PRESETS[preset])
+    )
+    assert len(found) == 60
+
+
+def test_the_curve_is_the_probability_of_a_shared_band():
+    curve = dict(minhash.curve(14, 8))
+    assert curve[0] == 0
+    assert curve[1] == 1
+    assert round(curve[0.75], 2) == 0.77
+    assert round(curve[0.8], 3) == 0.924  # datatrove's own comment beside its defaults
+    middle = minhash.midpoint(14, 8)
+    assert abs(1 - (1 - middle**8) ** 14 - 0.5) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"bands": 0}, "`bands` must be 1 or more"),
+        ({"rows": -1}, "`rows` must be 1 or more"),
+        ({"bands": 100, "rows": 100}, "`bands \\* rows` must be 1 to 4096, got `10000`"),
+        ({"shingle": 0}, "`shingle` must be 1 to 1000"),
+        ({"similarity": 0.0}, "`similarity` must be above 0 and at most 1, got `0.0`"),
+        ({"similarity": 70.0}, "`similarity` must be above 0 and at most 1"),
+        ({"unit": "word"}, "`unit` must be one of `words`, `characters`, got `word`.*words"),
+        ({"verify": "exact"}, "`verify` must be one of `estimate`, `jaccard`, `none`, got `exact`"),
+    ],
+)
+def test_parameters_out_of_range_are_named(params, said):
+    with pytest.raises(UserError, match=said):
+        load("dedup_minhash", params).score(answers(PROSE))
+
+
+def test_all_halves_have_the_same_defaults():
+    own = f.params
+    for half in (dedup_minhash.keys, dedup_minhash.alike):
+        for name, p in inspect.signature(half).parameters.items():
+            if p.kind is p.KEYWORD_ONLY:
+                assert own[name] == p.default
