@@ -79,12 +79,12 @@ def cuvee() -> None:
 
 
 def found_recipe(recipe: Path, data: Path | None) -> tuple[Any, Path]:
-    """Return the recipe at a path, or the shipped one of that name, and the folder that its paths start at."""
+    """Return the recipe at a path, or the shipped one of that name, and the folder that its sources' paths start at."""
+    from curate import places, shipped
     from curate import recipe as recipes
-    from curate import shipped
 
     path, folder = shipped.find(recipe)
-    return recipes.read(path), data or folder
+    return places.located(recipes.read(path), folder), data or folder
 
 
 # -- data in -----------------------------------------------------------------------------------------------------------
@@ -225,11 +225,12 @@ def plan(recipe: Path, data: Path | None, store: Path, as_json: bool) -> None:
     cuvee plan recipe.yaml --json | jq .passes
     """
     from catalog.store import Store
+    from curate import needs
     from curate.plan import plan as make_plan
 
     spec, folder = found_recipe(recipe, data)
     wanted_mixture(spec)
-    out = make_plan(spec, Store(store), data=folder)
+    out = make_plan(spec, Store(store), data=folder) | {"needs": needs.needs(spec)}
     if as_json:
         emit(out)
         return
@@ -244,6 +245,9 @@ def plan(recipe: Path, data: Path | None, store: Path, as_json: bool) -> None:
         table(rows, shown, wrap=("looks at", "bounds"))
     click.echo()
     show_steps(out)
+    if out["needs"]:
+        click.echo("\nnot installed, and a run stops without it:")
+        table([{**n, "missing": ", ".join(n["missing"])} for n in out["needs"]], ["stage", "missing", "install"])
 
 
 def show_steps(out: Mapping[str, Any]) -> None:
@@ -313,8 +317,11 @@ def run(
     cuvee run recipe.yaml --data /data --engine ray
     """
     from catalog.store import Store
+    from curate import needs
 
     spec, folder = found_recipe(recipe, data)
+    if not ray_address:  # on a cluster it is the workers that need them
+        needs.check(spec)
     with opened(engine, workers, ray_address) as eng, bars() as progress:
         out = curated(spec, Store(store), eng, folder, progress, gpu_share=gpu_share)
     for warning in losses(Store(store), out["dataset"]):
@@ -357,6 +364,7 @@ def curated(
         "mixture": str(mixture) if mixture else None,
         "mixture_id": json.loads(mixture.read_bytes())["id"] if mixture else None,
         "counts": dict(dataset.counts),
+        "sources": [dict(s) for s in dataset.sources],
         "funnel": funnel(ledger.rules, ledger.keep_matrix()),
         "work": dict(result.work),
         "report": str(page),
@@ -401,6 +409,13 @@ def show_funnel(out: Mapping[str, Any]) -> None:
         f"{counts['rows']:,} in = {counts['kept']:,} kept + {counts['dropped']:,} dropped + {counts['rejected']:,} rejected"
     )
     table([f for f in out["funnel"] if f["alone"]] or out["funnel"])
+    click.echo()
+    table([
+        {"source": s["name"], "rejected": s["rejects"], "samples": s["samples"], "kept": s["kept"],
+         "share": f"{100 * s['kept'] / s['samples']:.1f} %" if s["samples"] else None}
+        for s in out["sources"]
+    ])  # fmt: skip
+    click.echo()
 
 
 @cuvee.command()

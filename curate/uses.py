@@ -7,6 +7,7 @@ A branch that is not taken counts as well.
 
 import functools
 import inspect
+import re
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,15 +17,17 @@ from catalog.schema import SAMPLE
 from filters import base
 from filters.shared.text import cached
 
+EXTRA = re.compile(r"pip install 'cuvee\[([\w-]+)\]'")  # as every filter says it that misses a package
 COLUMNS = frozenset(SAMPLE.names) - {"id", "source", "task"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Uses:
-    """Columns of SAMPLE that are read, and the functions (`<module>.<name>`) whose result is shared."""
+    """What code reaches: columns of SAMPLE, functions (`<module>.<name>`) whose result is shared, extras that an error names."""
 
     columns: frozenset[str]
     shared: frozenset[str]
+    extras: frozenset[str]
 
 
 def uses(flt: base.Filter) -> Uses:
@@ -32,10 +35,17 @@ def uses(flt: base.Filter) -> Uses:
     return _uses(_plain(flt.fn))
 
 
+def extras(flt: base.Filter) -> set[str]:
+    """Return the extras that a filter may need, with some parameters or others."""
+    halves = [flt.fn, *(getattr(h, "func", h) for h in (flt.pool, flt.cluster, flt.build) if h is not None)]
+    return {e for half in halves if (fn := _plain(half)) is not None for e in _uses(fn).extras}
+
+
 @functools.lru_cache(maxsize=512)
 def _uses(fn: types.FunctionType) -> Uses:
     columns: set[str] = set()
     shared: set[str] = set()
+    extras: set[str] = set()
     seen: set[types.CodeType] = set()
     todo = [(fn.__code__, fn.__globals__, _label(fn))]
     while todo:
@@ -44,13 +54,14 @@ def _uses(fn: types.FunctionType) -> Uses:
             continue
         seen.add(code)
         columns |= {c for c in _strings(code.co_consts) if c in COLUMNS}
+        extras |= {e for c in _strings(code.co_consts) for e in EXTRA.findall(c)}
         todo += [(c, names, label) for c in code.co_consts if isinstance(c, types.CodeType)]
         for other in _named(code, names):
             if other is cached:
                 shared.add(label)
             elif other.__module__.startswith("filters."):
                 todo.append((other.__code__, other.__globals__, _label(other)))
-    return Uses(columns=frozenset(columns), shared=frozenset(shared))
+    return Uses(columns=frozenset(columns), shared=frozenset(shared), extras=frozenset(extras))
 
 
 def _label(fn: types.FunctionType) -> str:

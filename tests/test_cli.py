@@ -220,6 +220,31 @@ def test_the_command_starts_quickly_because_it_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_run_ends_in_counts_per_source_and_finds_files_beside_its_recipe(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"text": "one two three"}\n{"text": \n')
+    (tmp_path / "b.jsonl").write_text('{"text": "one two"}\n')
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    (folder / "words").mkdir()
+    (folder / "words" / "en.txt").write_text("three\n")
+    recipe = folder / "r.yaml"
+    of = "format: text, fields: {text: text}, task: text}\n"
+    recipe.write_text(
+        f"name: x\nsources:\n- {{name: a, path: a.jsonl, {of}- {{name: b, path: b.jsonl, {of}"
+        "stages: [{filter: flagged_words, params: {lists_path: words}, bounds: {count: {max: 0}}}]\n"
+    )
+    done = cuvee("run", recipe, "--data", tmp_path, "--store", tmp_path / "s", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["a", "1", "2", "1", "50.0", "%"] in lines
+    assert ["b", "0", "1", "1", "100.0", "%"] in lines
+    recipe.write_text(recipe.read_text().replace("lists_path: words", "lists_path: wrods"))
+    done = cuvee("plan", recipe, "--data", tmp_path, "--store", tmp_path / "s")
+    assert done.returncode == 2
+    assert "did you mean `words`?" in done.stderr
+    assert f"`{folder / 'wrods'}`" in done.stderr
+
+
 def test_a_run_says_what_it_lost(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "hello there"}\n{"text": \n')
     (tmp_path / "b.jsonl").write_text("")
