@@ -19,6 +19,7 @@ import polars as pl
 from catalog.errors import UserError, unknown_keys
 
 GROUPS = ("all", "source", "task")
+FROZEN = "frozen"  # among what a cluster rule prefers: 1 for a sample that is in use already, and stays whatever else is said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class Rule:
     top: Decimal | None = None
     per: str = "all"  # over which samples a fraction is taken: all | source | task
     cluster: bool = False
-    prefer: tuple[str, ...] = ()  # cluster: keep the sample with the highest `<stage>.<score>`, in this order
+    prefer: tuple[str, ...] = ()  # cluster: keep the sample with the highest number, in this order: see docs/recipes.md
     sources: tuple[str, ...] = ()  # empty: every source
     tasks: tuple[str, ...] = ()
 
@@ -195,9 +196,12 @@ def keepers(clusters: pl.DataFrame, rule: Rule) -> pl.DataFrame:
     """Choose the keeper of every cluster among the samples that are still alive.
 
     `clusters` has id, cluster, similarity, alive and one column per name in `rule.prefer`. The keeper is the alive
-    sample with the highest preferred values (null counts as lowest), ties by smaller id. Returns id, cluster, rank,
-    similarity, keeper; rank is 0 for the keeper and null for a sample that was dead already.
+    sample with the highest preferred values (null counts as lowest), ties by smaller id; what is frozen is always alive.
+    Returns id, cluster, rank, similarity, keeper, reason; rank is 0 for the keeper and null for a sample that was dead already;
+    reason is the first of `rule.prefer` by which the keeper comes before the sample, or `id`, and null where rank is 0 or null.
     """
+    if FROZEN in rule.prefer:
+        clusters = clusters.with_columns(pl.col("alive").fill_null(value=False) | (pl.col(FROZEN) == 1))
     order = [pl.col(name).cast(pl.Float64).fill_nan(None) for name in rule.prefer]
     alive = clusters.filter(pl.col("alive")).sort(
         [*order, pl.col("id")],
@@ -207,11 +211,18 @@ def keepers(clusters: pl.DataFrame, rule: Rule) -> pl.DataFrame:
     ranked = alive.with_columns(
         (pl.int_range(pl.len()).over("cluster")).cast(pl.Int32).alias("rank"),
         pl.col("id").first().over("cluster").alias("keeper"),
-    ).select("id", "rank", "keeper")
+        pl.coalesce(
+            *(
+                pl.when(e.ne_missing(e.first().over("cluster"))).then(pl.lit(n))
+                for e, n in zip(order, rule.prefer, strict=True)
+            ),
+            pl.lit("id"),
+        ).alias("reason"),
+    ).select("id", "rank", "keeper", pl.when(pl.col("rank") > 0).then(pl.col("reason")).alias("reason"))
     return (
         clusters.select("id", "cluster", "similarity")
         .join(ranked, on="id", how="left")
-        .select("id", "cluster", "rank", "similarity", "keeper")
+        .select("id", "cluster", "rank", "similarity", "keeper", "reason")
         .sort("cluster", "rank", "id", nulls_last=True)
     )
 

@@ -422,7 +422,7 @@ def _recluster(ledger: Ledger, rules: Sequence[Rule], ids: pl.Series, keep: np.n
     for k, rule in enumerate(rules):
         if rule.cluster:
             living = frame.with_columns(pl.Series("alive", alive))
-            table = ledger.clusters(rule).drop("rank", "keeper").join(living, on="id", how="left")
+            table = ledger.clusters(rule).drop("rank", "keeper", "reason").join(living, on="id", how="left")
             keep[k] = judge_cluster(frame, keepers(table, rule))["keep"].to_numpy()
             alive = alive & keep[k]
 

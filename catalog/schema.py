@@ -116,7 +116,8 @@ CLUSTER = pa.schema(
         ("id", pa.string()),
         ("cluster", pa.string()),  # smallest member id
         ("rank", pa.int32()),  # 0: the keeper
-        ("similarity", pa.float64()),  # to the keeper, 0..1; 1 for the keeper itself
+        ("similarity", pa.float64()),  # to the most preferred member, 0..1: the keeper, unless a bound dropped that one
         ("keeper", pa.string()),
+        ("reason", pa.string()),  # by what the keeper was preferred: a criterion, or `id` where all are equal
     ]
 )

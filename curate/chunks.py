@@ -15,7 +15,8 @@ from catalog.judge import Rule
 from catalog.schema import HEAD
 from catalog.shards import read_table
 from catalog.store import DatasetVersion, SourceVersion, Store
-from curate import clusters, pools
+from curate import pools
+from curate.dedup.find import Dedup
 from curate.recipe import StageSpec
 from filters import base
 
@@ -92,6 +93,7 @@ class Scores:
     store: Store
     stages: Mapping[str, Bound]  # by filter name
     sources: Sequence[SourceVersion]
+    frozen: Sequence[SourceVersion] = ()
 
     def chunks(self, only: Sequence[str] | None = None) -> Iterator[Scored]:
         """Yield every chunk, with the scores of all stages or of those named."""
@@ -109,8 +111,15 @@ class Scores:
                     yield Scored(source=source.name, number=number, heads=pl.concat(heads), scores=scores)
 
     def clusters(self, rule: Rule) -> pl.DataFrame:
-        """Return (id, cluster, similarity) of what a deduplicating rule found."""
-        return clusters.cluster(self.store, self.stages[rule.stage][1], rule, self.sources)
+        """Return (id, cluster, similarity, <preferred scores>) of what a deduplicating rule found."""
+        return self.dedup(rule.stage).clusters()
+
+    def dedup(self, name: str) -> Dedup:
+        """Return the deduplicating stage `name`."""
+        stage, flt = self.stages[name]
+        return Dedup(
+            store=self.store, stage=stage, flt=flt, stages=self.stages, members=self.sources, frozen=self.frozen
+        )
 
     def _heads(self, source: SourceVersion, shard: int) -> pl.DataFrame:
         table = self.store.samples(source, shard, ["id", "digest", "source", "task"])
@@ -203,7 +212,7 @@ class Past:
 
     def clusters(self, rule: Rule) -> pl.DataFrame:
         """Return (id, cluster, similarity, <preferred scores>) of what a deduplicating rule found."""
-        return self.book.clusters(rule).drop("rank", "keeper")
+        return self.book.clusters(rule).drop("rank", "keeper", "reason")
 
     def file(self, chunk: Chunk, rule: Rule) -> Path:
         """Return the file of a rule's verdicts on a chunk."""

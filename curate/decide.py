@@ -5,7 +5,7 @@ an earlier version differs in bounds alone, its ledger is judged again instead: 
 unchanged rules are shared.
 """
 
-import itertools
+import functools
 import os
 import time
 from collections import deque
@@ -28,6 +28,7 @@ from catalog.shards import write_table
 from catalog.store import DatasetVersion, SourceVersion, Store
 from curate import pools, prepare
 from curate.chunks import Bound, Chunk, Past, Scores, identity
+from curate.engines.base import Engine
 from curate.prepare import Progress
 from curate.recipe import Recipe, StageSpec, rules
 from filters import base
@@ -44,23 +45,29 @@ def decide(
     stages: Sequence[Bound],
     sources: Mapping[str, SourceVersion],
     *,
+    engine: Engine,
     progress: Progress,
     volatile: Mapping[str, Any],
 ) -> DatasetVersion:
     """Judge and write the dataset version: the same bytes from stored scores as from an earlier version's ledger."""
     train = [sources[s.name] for s in recipe.members]
-    every = [rule for stage, flt in stages for rule in rules(stage, flt)]
+    frozen = [sources[name] for name in recipe.frozen]
+    every = [rule for stage, flt in stages for rule in rules(stage, flt, frozen=recipe.frozen)]
     ordered = [r for r in every if not r.cluster] + [r for r in every if r.cluster]
     named = {flt.name: (stage, flt) for stage, flt in stages}
     cut = {s.name: s.shard_rows for s in train}
-    same_inputs = identity(_stages(stages), [(s.name, s.digest) for s in train])
+    same_inputs = identity(_stages(stages, frozen), [(s.name, s.digest) for s in train])
     past = Past.of(store, recipe.name, same_inputs, ordered, named, cut)
+    scores = Scores(store=store, stages=named, sources=train, frozen=frozen)
     if past is None:
         pooling = [(stage, flt) for stage, flt in stages if flt.pooled]
         for number, (stage, flt) in enumerate(pooling, 1):
             pools.pool(store, flt, stage, train)
             progress("pool", number, len(pooling))
-    book: Past | Scores = past or Scores(store=store, stages=named, sources=train)
+        for stage, flt in stages:
+            if flt.cluster:
+                scores.dedup(flt.name).find(engine=engine, progress=functools.partial(progress, f"cluster {flt.name}"))
+    book: Past | Scores = past or scores
     same = past.same if past else frozenset[str]()
     cuts = {r.key: cutoffs(_pool(book, r), r) for r in ordered if r.top is not None and r.key not in same}
     work = store.root / "datasets" / recipe.name / ".work"
@@ -225,49 +232,31 @@ def _settle_clusters(
     Returns per cluster rule and chunk (by its place among all) id, rank and keeper of the members of clusters in it.
     """
     cluster_rules = [r for r in ordered if r.cluster]
-    found = {}
-    for number, rule in enumerate(cluster_rules):
-        progress("cluster", number, len(cluster_rules))
-        found[rule.key] = book.clusters(rule)
+    found = {rule.key: book.clusters(rule) for rule in cluster_rules}
     members = pl.concat([pl.Series("id", [], dtype=pl.String), *(f["id"] for f in found.values())]).unique()
-    state = _states(book, written, alive, members, cluster_rules)
+    state = _states(written, alive, members)
     out: dict[str, dict[int, pl.DataFrame]] = {}
     for number, rule in enumerate(cluster_rules, 1):
-        extra = [c for c in state.columns if c not in found[rule.key].columns or c == "id"]
-        table = found[rule.key].join(state.select(extra), on="id", how="left")
+        table = found[rule.key].join(state, on="id", how="left")
         ranking = keepers(table, rule)
         losers = ranking.filter(pl.col("rank") > 0)["id"]
         state = state.with_columns((pl.col("alive") & ~pl.col("id").is_in(losers.implode())).alias("alive"))
         full = ranking.join(table.select("id", "chunk", *rule.prefer), on="id", how="left", maintain_order="left")
         write_table(work / "clusters" / f"{rule.stage}.parquet", full.select([*CLUSTER.names, *rule.prefer]).to_arrow())
-        parts = full.select("chunk", *_NOBODY.columns).partition_by("chunk", as_dict=True, include_key=False)
+        mine = full.filter(pl.col("chunk").is_not_null())  # a frozen sample is in no chunk
+        parts = mine.select("chunk", *_NOBODY.columns).partition_by("chunk", as_dict=True, include_key=False)
         out[rule.key] = {int(str(chunk)): part for (chunk,), part in parts.items()}
-        progress("cluster", number, len(cluster_rules))
+        progress("settle", number, len(cluster_rules))
     return out
 
 
-def _states(
-    book: Past | Scores,
-    written: ledger.Chunks,
-    alive: Sequence[np.ndarray],
-    members: pl.Series,
-    cluster_rules: Sequence[Rule],
-) -> pl.DataFrame:
-    """Return (id, chunk, alive) of the samples that are in a cluster, after all bounds; with preferred scores if not known."""
-    wanted = sorted({p for r in cluster_rules for p in r.prefer}) if isinstance(book, Scores) else []
-    empty = {"id": pl.String, "chunk": pl.Int64, "alive": pl.Boolean, **dict.fromkeys(wanted, pl.Float64)}
-    parts = [pl.DataFrame(schema=empty)]
-    stages = sorted({w.rpartition(".")[0] for w in wanted})
-    scored = book.chunks(stages) if wanted and len(members) else itertools.repeat(None)
-    hashes = np.sort(
-        members.hash().to_numpy()
-    )  # looked up by hash first: a table of all members for each chunk is dear
-    for n, (place, keep, chunk) in enumerate(zip(written.places if len(members) else [], alive, scored, strict=False)):
-        frame = written.heads(*place, ["id"]).with_columns(
-            pl.lit(n, pl.Int64).alias("chunk"),
-            pl.Series("alive", keep),
-            *(chunk.score(w).alias(w) for w in wanted if chunk is not None),
-        )
+def _states(written: ledger.Chunks, alive: Sequence[np.ndarray], members: pl.Series) -> pl.DataFrame:
+    """Return (id, chunk, alive) of the samples that are in a cluster, after all bounds."""
+    parts = [pl.DataFrame(schema={"id": pl.String, "chunk": pl.Int64, "alive": pl.Boolean})]
+    # Looked up by hash first: a table of all members for each chunk is dear.
+    hashes = np.sort(members.hash().to_numpy())
+    for n, (place, keep) in enumerate(zip(written.places if len(members) else [], alive, strict=False)):
+        frame = written.heads(*place, ["id"]).with_columns(pl.lit(n, pl.Int64).alias("chunk"), pl.Series("alive", keep))
         mine = frame["id"].hash().to_numpy()
         near = hashes[np.minimum(np.searchsorted(hashes, mine), len(hashes) - 1)] == mine
         parts.append(frame.filter(pl.Series(near)))
@@ -309,7 +298,7 @@ def _record(
     fields: dict[str, Any] = {
         "name": recipe.name,
         "recipe": {
-            "stages": _stages(stages),
+            "stages": _stages(stages, [sources[name] for name in recipe.frozen]),
             "rules": [r.to_json() for r in ordered],
         },
         "sources": tuple(
@@ -333,11 +322,13 @@ def _record(
     return DatasetVersion(**fields, digest=json_digest(fields), volatile=extra)
 
 
-def _stages(stages: Sequence[Bound]) -> list[dict[str, Any]]:
-    return [
-        {"filter": f.name, "version": f.version, "fingerprint": f.fingerprint, "params": _params(st)}
-        for st, f in stages
-    ]
+def _stages(stages: Sequence[Bound], frozen: Sequence[SourceVersion]) -> list[dict[str, Any]]:
+    out = []
+    for st, f in stages:
+        entry = {"filter": f.name, "version": f.version, "fingerprint": f.fingerprint, "params": _params(st)}
+        looked_at = [[s.name, s.digest] for s in frozen if f.cluster and (not st.sources or s.name in st.sources)]
+        out.append(entry | ({"frozen": looked_at} if looked_at else {}))
+    return out
 
 
 def _params(stage: StageSpec) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from catalog.histogram import histogram
 from catalog.shards import MediaReader, read_table
 from catalog.store import SourceVersion, Store
 from curate import uses
-from curate.clusters import FOUND, canonical
+from curate.dedup.find import FOUND, canonical
 from curate.score import score_table
 from filters import base
 
@@ -404,7 +404,7 @@ def _clusters(measured: Measured, flt: base.Filter) -> dict[str, int]:
     assert flt.cluster is not None
     table = pl.concat([measured.heads.select("id"), measured.scores[flt.name]], how="horizontal").drop_nulls()
     schema = pa.schema([("id", pa.string()), *flt.scores.items()])
-    found = canonical(flt.cluster(table.to_arrow().cast(schema)).select(FOUND.names).cast(FOUND))
+    found = canonical(pl.DataFrame(pl.from_arrow(flt.cluster(table.to_arrow().cast(schema)).select(FOUND.names).cast(FOUND))))
     groups = len(set(found["cluster"].to_pylist()))
     return {
         "signatures": table.height,

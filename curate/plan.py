@@ -5,18 +5,34 @@ A plan refuses what a run would refuse, as far as it can be known before anythin
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from catalog.errors import UserError, nearest
 from catalog.store import SourceVersion, Store
-from curate import clusters, pools, prepare, uses
+from curate import pools, prepare, uses
+from curate.dedup.find import Dedup
 from curate.ingest import find
 from curate.recipe import Recipe, StageSpec, rules
-from curate.score import missing_items
+from curate.score import missing_items, scope
 from filters import base
 
 Resolved = Sequence[tuple[StageSpec, base.Filter | None]]
+Shown = Sequence[tuple[StageSpec, base.Filter, base.Filter | None]]
+"""Stages with a filter to look at, and the one that a run would use, where it is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The sources of a run that are there: those that are judged, and frozen ones."""
+
+    members: Sequence[SourceVersion]
+    frozen: Sequence[SourceVersion]
+
+    def of(self, spec: StageSpec, flt: base.Filter) -> list[SourceVersion]:
+        """Return the sources that a stage looks at, by name."""
+        return pools.limited(spec, [*self.members, *(self.frozen if flt.cluster else [])])
 
 
 def plan(recipe: Recipe, store: Store, *, data: Path) -> dict[str, Any]:
@@ -30,7 +46,10 @@ def plan(recipe: Recipe, store: Store, *, data: Path) -> dict[str, Any]:
     resolved: Resolved = (
         prepare.resolve(store, recipe, have, models, build=False) if ready else [(s, None) for s in recipe.stages]
     )
-    train = [have[s.name] for s in recipe.members if s.name in have]
+    train = Inputs(
+        members=[have[s.name] for s in recipe.members if s.name in have],
+        frozen=[have[name] for name in recipe.frozen if name in have],
+    )
     return {
         "recipe": recipe.name,
         "sources": [_source(s.name, s.role, found[s.name]) for s in recipe.sources],
@@ -93,11 +112,9 @@ def _shown(spec: StageSpec, flt: base.Filter | None) -> base.Filter:
     return flt or base.load(spec.filter, {k: v for k, v in spec.params.items() if k != "model"})
 
 
-def _stage(
-    store: Store, spec: StageSpec, flt: base.Filter | None, train: Sequence[SourceVersion], *, ready: bool
-) -> dict[str, Any]:
+def _stage(store: Store, spec: StageSpec, flt: base.Filter | None, train: Inputs, *, ready: bool) -> dict[str, Any]:
     shown = _shown(spec, flt)
-    limited = pools.limited(spec, train)
+    limited = train.of(spec, shown)
     return {
         "stage": spec.filter,
         "fingerprint": flt.fingerprint if flt else None,
@@ -105,7 +122,7 @@ def _stage(
         "does": uses.does(shown),
         "images": shown.needs_images,
         "model": shown.needs_model,
-        "bounds": [r.to_json() for r in rules(spec, shown)],
+        "bounds": [r.to_json() for r in rules(spec, shown, frozen=[s.name for s in train.frozen])],
         "samples": sum(s.samples for s in limited) if ready else None,
         "shards": sum(s.shards for s in limited) if ready else None,
         "cached": (_cached(store, flt, limited) if flt else 0) if ready else None,
@@ -113,7 +130,9 @@ def _stage(
 
 
 def _cached(store: Store, flt: base.Filter, sources: Sequence[SourceVersion]) -> int:
-    _, cached = missing_items(store, [(s.name, s.digest, s.shards) for s in sources], [(flt, ())])
+    _, cached = missing_items(
+        store, [(s.name, s.digest, s.shards) for s in sources], [(flt, tuple(s.name for s in sources))]
+    )
     return cached
 
 
@@ -126,7 +145,7 @@ def _steps(
     resolved: Resolved,
     have: Mapping[str, SourceVersion],
     fitted: set[str],
-    train: Sequence[SourceVersion],
+    train: Inputs,
     *,
     ready: bool,
 ) -> list[dict[str, Any]]:
@@ -158,7 +177,7 @@ def _steps(
             "cluster",
             "filters",
             [f.name for _, f, _ in clustering],
-            _done(clustering, lambda s, f: _is_clustered(store, s, f, train), ready=ready),
+            _done(clustering, lambda s, f: _dedup(store, s, f, shown, train).path.exists(), ready=ready),
         ),
     ]
     judged = [r.key for spec, f, _ in shown for r in rules(spec, f)]
@@ -169,29 +188,27 @@ def _step(name: str, unit: str, names: list[str], cached: int | None) -> dict[st
     return {"step": name, "unit": unit, "names": names, "items": len(names), "cached": cached, "shares": []}
 
 
-def _done(
-    stages: Sequence[tuple[StageSpec, base.Filter, base.Filter | None]], there: Any, *, ready: bool
-) -> int | None:
+def _done(stages: Shown, there: Any, *, ready: bool) -> int | None:
     """Return for how many stages the files of a step are there; None where a filter is not known yet."""
     if not ready or any(real is None for _, _, real in stages):
         return None
     return sum(bool(there(spec, real)) for spec, _, real in stages)
 
 
-def _is_pooled(store: Store, spec: StageSpec, flt: base.Filter, train: Sequence[SourceVersion]) -> bool:
-    where = pools.folder(store, flt, spec, train)
-    return all(pools.path(where, s, n).exists() for s in pools.limited(spec, train) for n in range(s.shards))
+def _is_pooled(store: Store, spec: StageSpec, flt: base.Filter, train: Inputs) -> bool:
+    where = pools.folder(store, flt, spec, train.members)
+    return all(pools.path(where, s, n).exists() for s in train.of(spec, flt) for n in range(s.shards))
 
 
-def _is_clustered(store: Store, spec: StageSpec, flt: base.Filter, train: Sequence[SourceVersion]) -> bool:
-    (rule,) = rules(spec, flt)
-    return clusters.path(store, flt, rule, train).exists()
+def _dedup(store: Store, spec: StageSpec, flt: base.Filter, shown: Shown, train: Inputs) -> Dedup:
+    stages = {f.name: (s, real or f) for s, f, real in shown}
+    return Dedup(store=store, stage=spec, flt=flt, stages=stages, members=train.members, frozen=train.frozen)
 
 
 def _score_step(
     store: Store,
-    shown: Sequence[tuple[StageSpec, base.Filter, base.Filter | None]],
-    train: Sequence[SourceVersion],
+    shown: Shown,
+    train: Inputs,
     *,
     ready: bool,
 ) -> dict[str, Any]:
@@ -200,7 +217,7 @@ def _score_step(
     out = _step("score", "score files", names, None)
     out["shares"] = shares([(f, str(spec.params.get("model") or "")) for spec, f, _ in shown])
     if ready:
-        limited = [(pools.limited(spec, train), real) for spec, _, real in shown]
+        limited = [(train.of(spec, f), real) for spec, f, real in shown]
         out["items"] = sum(s.shards for sources, _ in limited for s in sources)
         out["cached"] = sum(_cached(store, real, sources) for sources, real in limited if real is not None)
     return out
@@ -231,14 +248,14 @@ def _short(work: str) -> str:
     return work.rpartition(".")[2] if work.startswith("filters.") else work
 
 
-def _passes(store: Store, resolved: Resolved, train: Sequence[SourceVersion], *, ready: bool) -> dict[str, Any]:
+def _passes(store: Store, resolved: Resolved, train: Inputs, *, ready: bool) -> dict[str, Any]:
     """Return what the fused scoring pass has left: shards to read, samples in them, and how many decode images."""
-    known = [(f, st.sources) for st, f in resolved if f is not None]
+    known = [(st, f) for st, f in resolved if f is not None]
     if not ready or len(known) < len(resolved):
         return {"shards": None, "samples": None, "decoding": None}
-    items, _ = missing_items(store, [(s.name, s.digest, s.shards) for s in train], known)
-    per_shard = {s.name: s.samples / max(s.shards, 1) for s in train}
-    decoding = [i for i in items if any(known[k][0].needs_images for k in i.missing)]
+    items, _ = missing_items(store, *scope(known, train.members, train.frozen))
+    per_shard = {s.name: s.samples / max(s.shards, 1) for s in [*train.members, *train.frozen]}
+    decoding = [i for i in items if any(known[k][1].needs_images for k in i.missing)]
     return {
         "shards": len(items),
         "samples": round(sum(per_shard[i.source] for i in items)),

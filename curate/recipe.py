@@ -3,6 +3,7 @@
 name: demo
 shard_rows: 1000                           # input rows per shard
 role: train                                # the default: sources of this role become the dataset version
+frozen: [crawl_2024]                       # but these, which are in use already: what they have too is a duplicate
 sources:
   - {name: scenes, format: table, path: scenes/records.jsonl, images: scenes, task: caption, fields: {...}}
   - {name: heldout, format: text, path: heldout/*.jsonl, role: eval, ...}     # never trained on; decontaminated against
@@ -19,11 +20,12 @@ stages:                                    # bounds decide first, in this order;
   - filter: decontaminate_text
     against: [heldout]                     # default: every source with role eval
   - filter: dedup_minhash
-    prefer: [clip_score.clip_score]        # who survives: highest first; ties by id
+    prefer: [clip_score.clip_score]        # who survives: highest first; ties by id (curate/dedup/criteria.py has all criteria)
 mixture: {...}                             # a mixture spec (docs/mixtures.md), locked at the end of the run
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from catalog.errors import UserError, nearest, unknown_keys
 from catalog.files import read_yaml
 from catalog.judge import Rule, bound_fields
 from catalog.schema import TASKS
+from curate.dedup.criteria import FROZEN, criterion
 from curate.ingest import SourceSpec
 from filters import base
 
@@ -77,12 +80,15 @@ class Recipe:
     models: tuple[ModelSpec, ...] = ()
     shard_rows: int = 1000
     role: str = "train"  # the sources of this role become the dataset version
+    frozen: tuple[
+        str, ...
+    ] = ()  # sources of this role that do not: deduplicating stages look at them, nothing in them is dropped
     mixture: Mapping[str, Any] | None = None
 
     @property
     def members(self) -> tuple[SourceSpec, ...]:
         """The sources whose samples are judged and become the dataset version."""
-        return self.by_role(self.role)
+        return tuple(s for s in self.by_role(self.role) if s.name not in self.frozen)
 
     def by_role(self, role: str) -> tuple[SourceSpec, ...]:
         """Return the sources of one role."""
@@ -97,7 +103,7 @@ def read(path: Path) -> Recipe:
 def parse(raw: Any, where: str) -> Recipe:
     """Return the recipe that a YAML value describes."""
     _mapping(raw, where)
-    unknown_keys(raw, ("name", "shard_rows", "role", "sources", "models", "stages", "mixture"), where)
+    unknown_keys(raw, ("name", "shard_rows", "role", "frozen", "sources", "models", "stages", "mixture"), where)
     for key in ("name", "sources"):
         if not raw.get(key):
             msg = f"{where} has no `{key}`"
@@ -117,6 +123,7 @@ def parse(raw: Any, where: str) -> Recipe:
         _model(n, m, sources, where) for n, m in _mapping(raw.get("models") or {}, f"`models` of {where}").items()
     )
     stages = tuple(_stage(s, sources, models, where) for s in _list(raw.get("stages") or [], f"`stages` of {where}"))
+    stages = _preferring(stages, sources)
     _unique([s.filter for s in stages], f"stages of {where}")
     recipe = Recipe(
         name=raw["name"],
@@ -125,9 +132,15 @@ def parse(raw: Any, where: str) -> Recipe:
         models=models,
         shard_rows=rows,
         role=raw.get("role", "train"),
+        frozen=tuple(_list(raw.get("frozen") or [], f"`frozen` of {where}")),
         mixture=raw.get("mixture"),
     )
-    _check_prefer(recipe)
+    _known(
+        list(recipe.frozen),
+        [s.name for s in recipe.by_role(recipe.role)],
+        f"source of role `{recipe.role}`",
+        f"`frozen` of {where}",
+    )
     if recipe.mixture is not None:
         _mapping(recipe.mixture, f"`mixture` of {where}")
     if not recipe.members:
@@ -213,10 +226,16 @@ def _stage(raw: Any, sources: tuple[SourceSpec, ...], models: tuple[ModelSpec, .
     )
 
 
-def _check_prefer(recipe: Recipe) -> None:
-    scores = [f"{s.filter}.{score}" for s in recipe.stages for score in base.load(s.filter, s.params).numbers]
-    for stage in recipe.stages:
-        _known(list(stage.prefer), scores, "score", f"`prefer` of stage `{stage.filter}`")
+def _preferring(stages: tuple[StageSpec, ...], sources: tuple[SourceSpec, ...]) -> tuple[StageSpec, ...]:
+    """Return the stages with the criteria of `prefer` checked and named."""
+    scores = [f"{s.filter}.{score}" for s in stages for score in base.load(s.filter, s.params).numbers]
+    known = {"source": [s.name for s in sources], "license": []}
+    return tuple(
+        dataclasses.replace(
+            s, prefer=tuple(criterion(p, known, scores, f"`prefer` of stage `{s.filter}`") for p in s.prefer)
+        )
+        for s in stages
+    )
 
 
 def looks(stage: StageSpec) -> Rule:
@@ -224,8 +243,8 @@ def looks(stage: StageSpec) -> Rule:
     return Rule(stage=stage.filter, fingerprint="", score="", sources=stage.sources, tasks=stage.tasks)
 
 
-def rules(stage: StageSpec, loaded: base.Filter) -> list[Rule]:
-    """Return the rules of a stage, given its filter with the real model and index."""
+def rules(stage: StageSpec, loaded: base.Filter, *, frozen: Sequence[str] = ()) -> list[Rule]:
+    """Return the rules of a stage, given its filter with the real model and index, and the recipe's frozen sources."""
     common: dict[str, Any] = {
         "stage": stage.filter,
         "fingerprint": loaded.fingerprint,
@@ -233,7 +252,9 @@ def rules(stage: StageSpec, loaded: base.Filter) -> list[Rule]:
         "tasks": stage.tasks,
     }
     if loaded.cluster:
-        return [Rule(**common, score="duplicate", cluster=True, prefer=stage.prefer)]
+        looked_at = [s for s in frozen if not stage.sources or s in stage.sources]
+        prefer = (FROZEN, *stage.prefer) if looked_at else stage.prefer
+        return [Rule(**common, score="duplicate", cluster=True, prefer=prefer)]
     return [Rule(**common, score=score, **fields) for score, fields in stage.bounds.items() if fields]
 
 

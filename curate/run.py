@@ -20,7 +20,7 @@ from curate.engines.base import SHARE, Engine
 from curate.ingest import ingest
 from curate.prepare import Progress
 from curate.recipe import Recipe
-from curate.score import ScoreTask, frozen, missing_items
+from curate.score import ScoreTask, missing_items, portable, scope
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +43,13 @@ def run(
     models = prepare.fit_models(store, recipe, sources, progress)
     stages = [(s, f) for s, f in prepare.resolve(store, recipe, sources, models, build=True, progress=progress) if f]
     train = [sources[s.name] for s in recipe.members]
-    work = score(store, stages, train, engine=engine, progress=progress, gpu_share=gpu_share)
+    frozen = [sources[name] for name in recipe.frozen]
+    work = score(store, stages, train, frozen, engine=engine, progress=progress, gpu_share=gpu_share)
     judging = time.monotonic()
     with alone(store.root / "datasets" / recipe.name):  # two runs of one recipe would write into one folder
-        dataset = decide(recipe, store, stages, sources, progress=progress, volatile=_volatile(engine, started))
+        dataset = decide(
+            recipe, store, stages, sources, engine=engine, progress=progress, volatile=_volatile(engine, started)
+        )
     return Result(dataset=dataset, work=work | {"judge_ms": round(1000 * (time.monotonic() - judging))})
 
 
@@ -74,18 +77,17 @@ def score(
     store: Store,
     stages: Sequence[Bound],
     sources: Sequence[SourceVersion],
+    frozen: Sequence[SourceVersion],
     *,
     engine: Engine,
     progress: Progress,
     gpu_share: float = SHARE,
 ) -> dict[str, int]:
     """Score what is not scored yet, one fused task per shard."""
-    items, cached = missing_items(
-        store, [(s.name, s.digest, s.shards) for s in sources], [(f, st.sources) for st, f in stages]
-    )
-    task = ScoreTask(root=str(store.root.absolute()), filters=tuple(frozen(f.name, f.params) for _, f in stages))
+    items, cached = missing_items(store, *scope(stages, sources, frozen))
+    task = ScoreTask(root=str(store.root.absolute()), filters=tuple(portable(f.name, f.params) for _, f in stages))
     written = samples = 0
-    sizes = {s.name: s.samples for s in sources}
+    sizes = {s.name: s.samples for s in [*sources, *frozen]}
     progress("score", 0, len(items))
     gpu = gpu_share if any(f.needs_model for _, f in stages) else False
     # Big sources first: a long task that starts last keeps one worker busy alone.

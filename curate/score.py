@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from catalog.shards import MediaReader, write_table
-from catalog.store import Store
+from catalog.store import SourceVersion, Store
+from curate.recipe import StageSpec
 from filters import base
 from filters.shared.images import Images
 
@@ -53,7 +54,7 @@ class ScoreTask:
         store = Store(self.root)
         source = store.source(f"{item.source}@{item.digest}")
         table = store.samples(source, item.shard)
-        loaded = [_load(*self.filters[k]) for k in item.missing]
+        loaded = [load(*self.filters[k]) for k in item.missing]
         with MediaReader(store.source_dir(source.name, source.digest)) as reader:
             scored = score_table(table, loaded, reader)
         for flt, scores in zip(loaded, scored, strict=True):
@@ -62,11 +63,12 @@ class ScoreTask:
 
 
 @functools.lru_cache(maxsize=128)
-def _load(name: str, params: str) -> base.Filter:
+def load(name: str, params: str) -> base.Filter:
+    """Return the filter that `portable` named; the same object for the same name and parameters."""
     return base.load(name, json.loads(params))
 
 
-def frozen(name: str, params: Mapping[str, Any]) -> tuple[str, str]:
+def portable(name: str, params: Mapping[str, Any]) -> tuple[str, str]:
     """Return a filter as (name, parameters as JSON): hashable and picklable, paths absolute for workers elsewhere."""
     paths = {k: str(Path(v).absolute()) for k, v in params.items() if v and base.is_path(k) and Path(v).exists()}
     return name, json.dumps({**params, **paths}, sort_keys=True)
@@ -113,16 +115,28 @@ def cut(table: pa.Table) -> Iterator[pa.RecordBatch]:
     yield whole.slice(start)
 
 
+def scope(
+    stages: Sequence[tuple[StageSpec, base.Filter]], members: Sequence[SourceVersion], frozen: Sequence[SourceVersion]
+) -> tuple[list[tuple[str, str, int]], list[tuple[base.Filter, tuple[str, ...]]]]:
+    """Return what `missing_items` asks for. Frozen sources are looked at by deduplicating stages alone."""
+    every = [*members, *frozen]
+    filters = [
+        (f, tuple(s.name for s in (every if f.cluster else members) if not st.sources or s.name in st.sources))
+        for st, f in stages
+    ]
+    return [(s.name, s.digest, s.shards) for s in every], filters
+
+
 def missing_items(
     store: Store, sources: Sequence[tuple[str, str, int]], filters: Sequence[tuple[base.Filter, tuple[str, ...]]]
 ) -> tuple[list[ScoreItem], int]:
     """Return the shards with score files still to write, and how many files are there already.
 
-    `sources` are (name, digest, shards); each filter comes with the sources that it is limited to (empty: all).
+    `sources` are (name, digest, shards); each filter comes with the names of those that it looks at.
     """
     items, cached = [], 0
     for name, digest, shards in sources:
-        wanted = [k for k, (_, only) in enumerate(filters) if not only or name in only]
+        wanted = [k for k, (_, only) in enumerate(filters) if name in only]
         for shard in range(shards):
             paths = [(k, _path(store, filters[k][0], digest, shard)) for k in wanted]
             missing = tuple(k for k, p in paths if not p.exists())

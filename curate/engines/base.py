@@ -1,7 +1,10 @@
 """The protocol of an engine: it maps a picklable task over items and yields what the task returned, in any order."""
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Protocol, TypeVar
+
+import pyarrow as pa
 
 from catalog.errors import UserError
 
@@ -25,6 +28,17 @@ class Engine(Protocol):
 
     def map(self, task: Callable[[T], R], items: Sequence[T], *, gpu: bool | float = False) -> Iterator[R]:
         """Yield `task(item)` for every item, in any order."""
+        ...
+
+    def shuffle(
+        self, make: Callable[[T], pa.Table], items: Sequence[T], reduce: Callable[[int, pa.Table], R], *, scratch: Path
+    ) -> Iterator[R]:
+        """Yield `reduce(part, rows)` for every `part` (int32 column) in the tables that `make(item)` returns, in any order.
+
+        `rows` has the other columns, and its rows come in any order: `reduce` must give the same whichever it is. Parts may
+        be many times larger together than memory; each must fit. `scratch` is a folder that the engine may fill; whoever
+        calls removes it. Where it holds what a killed shuffle over the same items left, that is used.
+        """
         ...
 
     def close(self) -> None:

@@ -13,7 +13,8 @@ def names() -> list[str]:
     """Return the names of all engines: the files of this folder but this one and the protocol."""
     from curate import engines
 
-    return sorted(m.name for m in pkgutil.iter_modules(engines.__path__) if m.name not in _NOT_ENGINES)
+    found = (m.name for m in pkgutil.iter_modules(engines.__path__))
+    return sorted(name for name in found if name not in _NOT_ENGINES and not name.startswith("_"))
 
 
 def choose(name: str, *, workers: int | None, address: str | None) -> Engine:

@@ -24,7 +24,10 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
+
 from catalog.errors import UserError
+from curate.engines import _spill
 from curate.engines.base import Engine, on_gpus
 
 T = TypeVar("T")
@@ -115,6 +118,12 @@ class Local:
         except KeyboardInterrupt:
             self.close()
             raise
+
+    def shuffle(
+        self, make: Callable[[T], pa.Table], items: Sequence[T], reduce: Callable[[int, pa.Table], R], *, scratch: Path
+    ) -> Iterator[R]:
+        """Yield `reduce(part, rows)` of every part: an external sort through files in `scratch`."""
+        yield from _spill.shuffle(self.map, make, items, reduce, scratch)
 
     def close(self) -> None:
         """Stop the workers; a later `map` starts new ones."""

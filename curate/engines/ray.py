@@ -79,12 +79,43 @@ class Ray:
                     ray_remote_args_fn=_retries,
                     udf_modifying_row_count=False,
                 )
-            for batch in results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                for ok, data in zip(batch["ok"].to_pylist(), batch["out"].to_pylist(), strict=True):
-                    value = pickle.loads(data)
-                    if not ok:
-                        raise value
-                    yield value
+            yield from _values(results)
+        except KeyboardInterrupt:
+            self.close()
+            raise
+        except Exception as e:
+            raise _readable(e) from e.__cause__
+
+    def shuffle(
+        self, make: Callable[[T], pa.Table], items: Sequence[T], reduce: Callable[[int, pa.Table], R], *, scratch: Path
+    ) -> Iterator[R]:
+        """Yield `reduce(part, rows)` of every part: Ray Data's hash shuffle, through its object store; `scratch` stays empty."""
+        if not items:
+            return
+        try:
+            self._connect()
+            import ray
+            from ray.data import ActorPoolStrategy
+
+            rows = [{"item": pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL)} for item in items]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                made = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+                    _Make,
+                    fn_constructor_args=(pickle.dumps(make, protocol=pickle.HIGHEST_PROTOCOL),),
+                    batch_size=1,
+                    batch_format="pyarrow",
+                    compute=ActorPoolStrategy(min_size=1, max_size=min(self.workers, len(items))),
+                    num_cpus=1,
+                    ray_remote_args_fn=_retries,
+                )
+                results = made.groupby("part", num_partitions=self.workers).map_groups(
+                    _Reduce,
+                    fn_constructor_args=(pickle.dumps(reduce, protocol=pickle.HIGHEST_PROTOCOL),),
+                    batch_format="pyarrow",
+                    concurrency=self.workers,
+                )
+            yield from _values(results)
         except KeyboardInterrupt:
             self.close()
             raise
@@ -176,6 +207,59 @@ class _Actor:
             oks.append(ok)
             outs.append(out)
         return pa.table({"ok": pa.array(oks, pa.bool_()), "out": pa.array(outs, pa.large_binary())})
+
+
+class _Make:
+    """In a Ray worker: the first half of a shuffle. An error travels as a row of a part of its own, below all others."""
+
+    def __init__(self, work: bytes) -> None:
+        self._task = pickle.loads(work)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        parts = []
+        for data in batch["item"].to_pylist():
+            try:
+                made, error = self._task(pickle.loads(data)), None
+            except Exception as e:
+                made, error = None, pack_error(e)
+            if made is None:
+                made = pa.table({"part": pa.array([_BROKEN], pa.int32())})
+            parts.append(made.append_column("error", pa.array([error] * made.num_rows, pa.large_binary())))
+        return pa.concat_tables(parts, promote_options="default")
+
+
+class _Reduce:
+    """In a Ray worker: the second half of a shuffle, one part per call."""
+
+    def __init__(self, work: bytes) -> None:
+        self._task = pickle.loads(work)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        part = rows["part"][0].as_py()
+        try:
+            if part == _BROKEN:
+                return _result(ok=False, out=rows["error"][0].as_py())
+            value = self._task(part, rows.drop_columns(["part", "error"]))
+            return _result(ok=True, out=pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
+        except Exception as e:
+            return _result(ok=False, out=pack_error(e))
+
+
+_BROKEN = -1  # the part of what went wrong in `_Make`
+
+
+def _result(*, ok: bool, out: bytes) -> pa.Table:
+    return pa.table({"ok": pa.array([ok], pa.bool_()), "out": pa.array([out], pa.large_binary())})
+
+
+def _values(results: Any) -> Iterator[Any]:
+    """Yield what tasks returned; raise the first error among them."""
+    for batch in results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        for ok, data in zip(batch["ok"].to_pylist(), batch["out"].to_pylist(), strict=True):
+            value = pickle.loads(data)
+            if not ok:
+                raise value
+            yield value
 
 
 def _knock(address: str) -> None:

@@ -11,6 +11,7 @@ from catalog.store import Store
 from curate import recipe as recipes
 from curate import report
 from curate import run as runs
+from curate.engines import _spill
 from curate.synth import hostile
 from filters import base
 from mixtures import lock, spec
@@ -22,6 +23,9 @@ class Serial:
 
     def map(self, task: Callable[[Any], Any], items: Sequence[Any], *, gpu: bool = False) -> Iterator[Any]:
         return map(task, items)
+
+    def shuffle(self, make: Any, items: Sequence[Any], reduce: Any, *, scratch: Path) -> Iterator[Any]:
+        return _spill.shuffle(map, make, items, reduce, scratch)
 
     def close(self) -> None:
         pass

@@ -34,7 +34,7 @@ def recipe(stage: Any = "aspect_ratio", source: dict[str, Any] | None = None, **
             recipe({"filter": "decontaminate_text", "bounds": {"match": {"min": 1}}}),
             "no score with bounds named `match`",
         ),
-        (recipe({"filter": "dedup_exact", "prefer": ["dedup_exact.signature"]}), "no score named"),
+        (recipe({"filter": "dedup_exact", "prefer": ["dedup_exact.signature"]}), "no criterion named"),
         (
             recipe({"filter": "gopher_quality", "params": {"min_words": "many"}}),
             "`min_words` .* must be a whole number",

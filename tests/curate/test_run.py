@@ -23,6 +23,7 @@ from catalog.schema import CLUSTER, KEPT, VERDICT
 from catalog.store import DatasetVersion, Store
 from curate import recipe as recipes
 from curate import run as runs
+from curate.engines import _spill
 from curate.engines.choose import choose
 from curate.plan import plan
 from mixtures.lock import lock
@@ -48,6 +49,9 @@ class Serial:
         for item in reversed(items) if self.backwards else items:
             self.done.append(item)
             yield task(item)
+
+    def shuffle(self, make: Any, items: Sequence[Any], reduce: Any, *, scratch: Path) -> Iterator[Any]:
+        return _spill.shuffle(lambda task, some: map(task, some), make, items, reduce, scratch)
 
     def close(self) -> None:
         pass

@@ -5,6 +5,9 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
 from catalog.errors import UserError
 
 
@@ -78,3 +81,24 @@ def slow(seconds: float) -> int:
 def chatter(n: int) -> int:
     print("a library that talks")
     return n
+
+
+def digits(n: int) -> pa.Table:
+    """The numbers below n by their last digit; none for 0."""
+    numbers = np.arange(n)
+    return pa.table({"part": pa.array(numbers % 10, pa.int32()), "number": numbers, "name": [f"n{k}" for k in numbers]})
+
+
+def digits_but_three(n: int) -> pa.Table:
+    return digits(fail_on_three(n))
+
+
+def total(part: int, rows: pa.Table) -> tuple[int, int, int, list[str]]:
+    return part, rows.num_rows, int(np.asarray(rows["number"]).sum()), sorted(rows.column_names)
+
+
+def total_but_of_seven(part: int, rows: pa.Table) -> int:
+    if part == 7:
+        msg = "seven is not allowed"
+        raise UserError(msg)
+    return rows.num_rows

@@ -62,6 +62,26 @@ def test_one_thread_per_worker(engine: Engine) -> None:
     assert list(engine.map(tasks.threads, [1])) == ["1 1"]
 
 
+def test_a_shuffle_brings_together_what_has_the_same_part(engine: Engine, tmp_path: Path) -> None:
+    items = [0, 25, 1000, 3, 1000, 40_000]
+    found = sorted(engine.shuffle(tasks.digits, items, tasks.total, scratch=tmp_path / "scratch"))
+    want = {d: [k for n in items for k in range(d, n, 10)] for d in range(10)}
+    assert found == [(d, len(k), sum(k), ["name", "number"]) for d, k in want.items()]
+
+
+def test_a_shuffle_of_nothing(engine: Engine, tmp_path: Path) -> None:
+    assert list(engine.shuffle(tasks.digits, [], tasks.total, scratch=tmp_path / "a")) == []
+    assert list(engine.shuffle(tasks.digits, [0, 0], tasks.total, scratch=tmp_path / "b")) == []
+
+
+def test_errors_in_both_halves_of_a_shuffle_arrive_intact(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="three is not allowed") as e:
+        list(engine.shuffle(tasks.digits_but_three, [1, 3, 20], tasks.total, scratch=tmp_path / "a"))
+    assert (e.value.hint, e.value.usage) == ("leave it out", True)
+    with pytest.raises(UserError, match="seven is not allowed"):
+        list(engine.shuffle(tasks.digits, [9], tasks.total_but_of_seven, scratch=tmp_path / "b"))
+
+
 def test_a_generator_closed_early_leaves_the_engine_usable(engine: Engine) -> None:
     results = engine.map(tasks.square, range(100))
     next(results)
