@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from catalog.console import Step, bars, cell, emit, finite, say, short, table
+from catalog.console import Step, bars, emit, finite, say, short, table
 from catalog.errors import UserError
 
 STORE = click.option(
@@ -225,7 +225,7 @@ def plan(recipe: Path, data: Path | None, store: Path, as_json: bool) -> None:
     cuvee plan recipe.yaml --json | jq .passes
     """
     from catalog.store import Store
-    from curate import needs
+    from curate import needs, show
     from curate.plan import plan as make_plan
 
     spec, folder = found_recipe(recipe, data)
@@ -234,58 +234,7 @@ def plan(recipe: Path, data: Path | None, store: Path, as_json: bool) -> None:
     if as_json:
         emit(out)
         return
-    table(out["sources"])
-    if out["stages"]:
-        click.echo()
-        rows = [
-            {**s, "looks at": ", ".join(s["looks_at"]), "does": ", ".join(s["does"]), "bounds": _bounds(s["bounds"])}
-            for s in out["stages"]
-        ]
-        shown = ("stage", "looks at", "does", "samples", "shards", "cached", "bounds")
-        table(rows, shown, wrap=("looks at", "bounds"))
-    click.echo()
-    show_steps(out)
-    if out["needs"]:
-        click.echo("\nnot installed, and a run stops without it:")
-        table([{**n, "missing": ", ".join(n["missing"])} for n in out["needs"]], ["stage", "missing", "install"])
-
-
-def show_steps(out: Mapping[str, Any]) -> None:
-    """Print the steps of a plan: what each does, what its filters share, how much is left to do."""
-    rows = []
-    for p in out["steps"]:
-        unit = p["unit"] if p["items"] != 1 else p["unit"].removesuffix("s")
-        left = None if p["cached"] is None else p["items"] - p["cached"]
-        what = "" if p["step"] in ("score", "judge") else ", ".join(p["names"])
-        if p["items"]:
-            rows.append(
-                {"step": p["step"], "of": f"{p['items']:,} {unit}", "stored": p["cached"], "to do": left, "what": what}
-            )
-    table(rows, ["step", "of", "stored", "to do", "what"])
-    shared = [
-        {"made once per batch": s["work"], "for": len(s["filters"]), "filters": ", ".join(s["filters"])}
-        for p in out["steps"] for s in p["shares"]
-    ]  # fmt: skip
-    if shared:
-        click.echo()
-        table(shared, wrap=("filters",))
-    passes = out["passes"]
-    click.echo()
-    if passes["shards"] is None:
-        click.echo("not known before ingest, fitting and indexing: how many shards are to be scored")
-    else:
-        click.echo(
-            f"to score: {passes['samples']:,} samples in {passes['shards']:,} shards, {passes['decoding']:,} with images"
-        )
-
-
-def _bounds(rules: Sequence[Mapping[str, Any]]) -> str:
-    shown = []
-    for r in rules:
-        bound = " ".join(f"{k} {r[k]}" for k in ("min", "max", "top") if k in r)
-        shown.append(f"one per cluster{' by ' + ', '.join(r['prefer']) if r['prefer'] else ''}" if r.get("cluster") else
-                     f"{r['score']} {bound}")  # fmt: skip
-    return "; ".join(shown)
+    show.plan(out)
 
 
 @cuvee.command()
@@ -317,19 +266,19 @@ def run(
     cuvee run recipe.yaml --data /data --engine ray
     """
     from catalog.store import Store
-    from curate import needs
+    from curate import needs, show
 
     spec, folder = found_recipe(recipe, data)
     if not ray_address:  # on a cluster it is the workers that need them
         needs.check(spec)
     with opened(engine, workers, ray_address) as eng, bars() as progress:
         out = curated(spec, Store(store), eng, folder, progress, gpu_share=gpu_share)
-    for warning in losses(Store(store), out["dataset"]):
+    for warning in show.losses(Store(store), out["dataset"]):
         say(f"warning: {warning}")
     if as_json:
         emit(out)
         return
-    show_funnel(out)
+    show.funnel(out)
     for key in ("dataset", "mixture", "report"):
         if out.get(key):
             click.echo(f"{key:<8} {out[key]}")
@@ -384,71 +333,24 @@ def wanted_mixture(spec: Any) -> Any:
     return specs.parse(text, where=f"mixture of recipe `{spec.name}`")
 
 
-def losses(store: Any, ref: str) -> Iterator[str]:
-    """Yield what a user should know before going on: sources that gave nothing or lost rows, and a dataset that keeps nothing."""
-    dataset = store.dataset(ref)
-    for entry in dataset.sources:
-        source = store.source(f"{entry['name']}@{entry['digest']}")
-        if not source.rows:
-            yield f"source `{source.name}` is empty"
-        if source.rejects:
-            codes = ", ".join(f"{code} {n:,}" for code, n in sorted(source.rejected.items()))
-            first = next(t["locator"][0].as_py() for t in store.rejects(source) if t.num_rows)
-            yield (
-                f"source `{source.name}`: {source.rejects:,} of {source.rows:,} rows rejected ({codes}); "
-                f"`cuvee why {source.name}/{first}` says why"
-            )
-    if not dataset.counts["kept"]:
-        yield f"nothing is kept in {dataset.ref}"
-
-
-def show_funnel(out: Mapping[str, Any]) -> None:
-    """Print the funnel of a run."""
-    counts = out["counts"]
-    click.echo(
-        f"{counts['rows']:,} in = {counts['kept']:,} kept + {counts['dropped']:,} dropped + {counts['rejected']:,} rejected"
-    )
-    table([f for f in out["funnel"] if f["alone"]] or out["funnel"])
-    click.echo()
-    table([
-        {"source": s["name"], "rejected": s["rejects"], "samples": s["samples"], "kept": s["kept"],
-         "share": f"{100 * s['kept'] / s['samples']:.1f} %" if s["samples"] else None}
-        for s in out["sources"]
-    ])  # fmt: skip
-    click.echo()
-
-
 @cuvee.command()
 @click.argument("id_", metavar="ID")
 @click.option("--dataset", default=None, help="Dataset version, `name` or `name@version`.  [default: the latest run]")
 @STORE
 @JSON
 def why(id_: str, dataset: str | None, store: Path, as_json: bool) -> None:
-    """Say why the sample ID was kept, dropped or rejected: every score, bound and match.
+    """Say why the sample ID was kept, dropped or rejected: every score, bound and match, with the texts and media of both.
 
     \b
     cuvee why scenes/records.jsonl:17
     """
-    from catalog import ledger
     from catalog.store import Store
+    from curate import show
+    from curate.why import why as look
 
     where = Store(store)
-    out = ledger.why(where, latest(where, dataset, source=id_.partition("/")[0]), id_)
-    if as_json:
-        emit(out)
-        return
-    click.echo(f"{cell(out['id'])}: {out['outcome']} in {out['dataset']}")
-    if "reject" in out:
-        table([out["reject"]], ["code", "message"])
-        return
-    # What dropped it first, then what looked at it and kept it; rules that do not apply are counted only.
-    judged = sorted((v for v in out["verdicts"] if v["value"] is not None), key=lambda v: bool(v["keep"]))
-    if judged:
-        table(judged, ["stage", "score", "value", "low", "high", "keep", "match"])
-    click.echo(f"{len(out['verdicts']) - len(judged)} rules do not apply to it")
-    for cluster in out["clusters"]:
-        click.echo(f"\ncluster of {cluster['stage']}")
-        table(cluster["members"])
+    out = look(where, latest(where, dataset, source=id_.partition("/")[0]), id_)
+    emit(out) if as_json else show.why(out)
 
 
 @cuvee.command("what-if")
@@ -610,7 +512,7 @@ def filters_show(
     cuvee filters show clip_score --source scenes --params model=ViT-B-32/openai --sample 500
     """
     from catalog.store import Store
-    from curate import explain
+    from curate import explain, show
 
     flt = explain.bind(name, explain.settings(params))
     out = explain.describe(flt)
@@ -619,57 +521,7 @@ def filters_show(
         sources = [where.source(r) for r in refs]
         with bars() as progress:
             out["data"] = explain.explain(where, sources, flt, rows=sample, progress=progress)
-    if as_json:
-        emit(out)
-    else:
-        show_filter(out)
-
-
-def show_filter(out: Mapping[str, Any]) -> None:
-    """Print what is known of a filter, and the distribution of its scores."""
-    from curate import explain
-
-    click.echo(f"{out['filter']}  version {out['version']}  looks at {', '.join(out['looks_at']) or 'nothing'}"
-               + (f"; {', '.join(out['does'])}" if out["does"] else ""))  # fmt: skip
-    click.echo(f"\n{explain.readable(out['doc'])}\n")
-    table(out["scores"], ["score", "type", "kind", "min", "max"])
-    if out["parameters"]:
-        click.echo()
-        table([{**p, "default": json.dumps(p["default"]), "value": json.dumps(p["value"], default=str)}
-               for p in out["parameters"]])  # fmt: skip
-    if "data" in out:
-        show_distributions(out["data"])
-
-
-def show_distributions(data: Mapping[str, Any]) -> None:
-    """Print the histograms of a filter's scores, with quantiles and the samples next to each bound."""
-    from catalog.histogram import Histogram, draw
-
-    scored = "stored scores" if data["stored"] else "scored now, nothing written"
-    click.echo(f"\n{', '.join(data['sources'])}: {data['looked_at']:,} of {data['samples']:,} samples, {scored}")
-    for s in data["scores"]:
-        click.echo(f"\n{s['score']}: {s['scored']:,} have it, {s['null']:,} do not, {s['nan']:,} could not be computed")
-        if s["histogram"] is None:
-            continue
-        marks = [(k, s[k]) for k in ("min", "max") if s[k] is not None]
-        for line in draw(Histogram.from_json(s["histogram"]), marks, width=60, height=8):
-            click.echo(f"  {line}")
-        click.echo("  quantiles  " + "  ".join(f"{q} {cell(v)}" for q, v in s["quantiles"].items()))
-        if marks:
-            click.echo(f"  the bound drops {s['dropped']:,} ({100 * s['dropped'] / max(s['scored'], 1):.2f} %): "
-                       f"{s['below']:,} below, {s['above']:,} above, {s['nan']:,} not computed")  # fmt: skip
-        for near in s["near"]:
-            for side in ("kept", "dropped"):
-                for card in near[side]:
-                    click.echo(f"  {side} by {near['side']} {cell(near['bound'])}: {cell(card['value'])}  "
-                               f"{cell(card['id'])}  {cell(card['text'][:90])}")  # fmt: skip
-    for score in data["not_pooled"]:
-        click.echo(f"\n{score}: follows from all samples; `--sample 0` looks at all of them")
-    if "clusters" in data:
-        c = data["clusters"]
-        click.echo(f"\n{c['in_clusters']:,} of {c['signatures']:,} samples are in {c['clusters']:,} clusters; one per cluster "
-                   f"stays, {c['dropped']:,} go" + ("" if data["looked_at"] == data["samples"] else
-                   ". A sample shows few of the duplicates that all have: `--sample 0` looks at all"))  # fmt: skip
+    emit(out) if as_json else show.filter_(out)
 
 
 @cuvee.group(cls=Group)

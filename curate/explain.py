@@ -25,13 +25,15 @@ from catalog.store import SourceVersion, Store
 from curate import uses
 from curate.dedup.find import FOUND, canonical
 from curate.score import score_table
+from curate.why import text
 from filters import base
 
 Array = npt.NDArray[Any]
 SAMPLE_ROWS = 2000
 PIECE = 128  # rows scored between two reports of progress
 BINS = 60
-NEAR = 3  # samples shown on each side of a bound
+NEAR = 3  # samples shown on each side of a bound, or at each end
+TEXT = 200  # characters of their text
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _SOURCE = re.compile(
     r"https?://[^\s)>\]]+[\w/]|arXiv[: ]\d{4}\.\d{4,5}|[A-Z][\w-]+(?: (?:and [A-Z][\w-]+|et al\.))? (?:19|20)\d\d\b"
@@ -361,6 +363,7 @@ def distribution(
             for side, b in (("min", low), ("max", high))
             if b is not None and fits.any()
         ],
+        "ends": {} if bounds else _ends(store, sources, measured, values, np.flatnonzero(fits)),
     }
 
 
@@ -380,23 +383,26 @@ def _near(
     for name, half in (("kept", good), ("dropped", ~good)):
         mine = rows[half]
         nearest = mine[np.argsort(np.abs(values[mine] - bound), kind="stable")[:NEAR]]
-        out[name] = [
-            {
-                "id": measured.heads["id"][int(i)],
-                "value": float(values[i]),
-                "text": _text(store, sources, measured, int(i)),
-            }
-            for i in nearest
-        ]
+        out[name] = [_card(store, sources, measured, values, int(i)) for i in nearest]
     return out
 
 
-def _text(store: Store, sources: Sequence[SourceVersion], measured: Measured, at: int) -> str:
+def _ends(
+    store: Store, sources: Sequence[SourceVersion], measured: Measured, values: Array, rows: Array
+) -> dict[str, Any]:
+    """Return the samples with the `lowest` and the `highest` values of a score without bounds; none where all are equal."""
+    order = rows[np.argsort(values[rows], kind="stable")]
+    if not len(order) or values[order[0]] == values[order[-1]]:
+        return {}
+    high = order[: -NEAR - 1 : -1]
+    ends: dict[str, Any] = {"lowest": [i for i in order[:NEAR] if i not in high], "highest": high}
+    return {end: [_card(store, sources, measured, values, int(i)) for i in at] for end, at in ends.items()}
+
+
+def _card(store: Store, sources: Sequence[SourceVersion], measured: Measured, values: Array, at: int) -> dict[str, Any]:
     head = measured.heads.row(at, named=True)
     messages = store.samples(sources[head["version"]], head["shard"], ["messages"])["messages"][head["row"]].as_py()
-    spoken = [m["content"] if len(messages) == 1 else f"{m['role']}: {m['content']}" for m in messages]
-    text = " ".join(" ".join(spoken).split())
-    return text[:200] + ("..." if len(text) > 200 else "")
+    return {"id": head["id"], "value": float(values[at]), "text": text(messages or [], TEXT)}
 
 
 def _clusters(measured: Measured, flt: base.Filter) -> dict[str, int]:
@@ -404,7 +410,9 @@ def _clusters(measured: Measured, flt: base.Filter) -> dict[str, int]:
     assert flt.cluster is not None
     table = pl.concat([measured.heads.select("id"), measured.scores[flt.name]], how="horizontal").drop_nulls()
     schema = pa.schema([("id", pa.string()), *flt.scores.items()])
-    found = canonical(pl.DataFrame(pl.from_arrow(flt.cluster(table.to_arrow().cast(schema)).select(FOUND.names).cast(FOUND))))
+    found = canonical(
+        pl.DataFrame(pl.from_arrow(flt.cluster(table.to_arrow().cast(schema)).select(FOUND.names).cast(FOUND)))
+    )
     groups = len(set(found["cluster"].to_pylist()))
     return {
         "signatures": table.height,

@@ -55,6 +55,23 @@ def test_stored_scores_are_used_all_of_them(store: Store) -> None:
     assert files(store) == before
 
 
+def test_a_score_without_a_bound_shows_its_ends(store: Store) -> None:
+    out = explain.explain(
+        store, [store.source("texts")], explain.bind("text_stats", {}), rows=0, progress=lambda *_: None
+    )
+    found = {s["score"]: s for s in out["scores"]}
+    assert (found["words"]["min"], found["words"]["max"], found["words"]["near"]) == (None, None, [])
+    assert [(c["id"], c["value"]) for c in found["words"]["ends"]["lowest"]] == [
+        ("texts/texts.jsonl:1", 1), ("texts/texts.jsonl:2", 2), ("texts/texts.jsonl:3", 3)
+    ]  # fmt: skip
+    assert [c["value"] for c in found["words"]["ends"]["highest"]] == [300, 299, 298]
+    assert found["words"]["ends"]["lowest"][1]["text"] == "word word"
+    assert found["longest_word"]["ends"] == {}, "all the same"
+    bounded = words(store, explain.bind("gopher_quality", {"min_words": 1}), 0)["words"]
+    assert bounded["ends"] == {}
+    assert bounded["near"]
+
+
 def test_what_is_not_stored_is_scored_for_a_sample_and_not_written(store: Store) -> None:
     before = files(store)
     calls: list[tuple[int, int]] = []

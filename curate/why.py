@@ -1,0 +1,83 @@
+"""Why a sample was kept, dropped or rejected: what the ledger says, and what the sample and the ones like it look like.
+
+A verdict that names another sample can only be judged by looking at both, so the text and the media of what it duplicates or
+leaks come with it, and those of the other members of its clusters.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow.compute as pc
+
+from catalog import ledger
+from catalog.store import DatasetVersion, SourceVersion, Store
+
+TEXT = 300  # characters of a sample's text
+OTHERS = 3  # members of a cluster that are shown beside a sample
+
+
+def why(store: Store, dataset: DatasetVersion, id_: str) -> dict[str, Any]:
+    """Return what `catalog.ledger.why` does, with `sample` {text, media, boxes} and `others`: [{id, by, text, ..}]."""
+    out = ledger.why(store, dataset, id_)
+    if "reject" in out:
+        return out
+    digests = {str(s["name"]): str(s["digest"]) for s in dataset.sources}
+    for certificate in dataset.decontamination:  # evaluation items are of no source of the dataset
+        digests |= {str(s["name"]): str(s["digest"]) for s in certificate["suite"]}
+    by: dict[str, list[dict[str, Any]]] = {}
+    for stage, other, similarity in _others(out, id_):
+        by.setdefault(other, []).append({"stage": stage, "similarity": similarity})
+    shown = {other: look(store, digests, other) for other in by}
+    others = [
+        {"id": i, "by": by[i], **found} for i, found in shown.items() if found is not None
+    ]  # or: its source is gone
+    return out | {"sample": look(store, digests, id_), "others": others}
+
+
+def _others(out: Mapping[str, Any], id_: str) -> Iterator[tuple[str, str, float | None]]:
+    """Yield (stage, id, similarity) of the samples that decided about this one, or of which it is the keeper."""
+    for cluster in out["clusters"]:
+        members = {m["id"]: m for m in cluster["members"]}
+        keeper = members[id_]["keeper"]
+        if keeper in members and keeper != id_:
+            yield cluster["stage"], keeper, members[id_]["similarity"]
+        else:
+            for other in [i for i in members if i != id_][:OTHERS]:
+                yield cluster["stage"], other, members[other]["similarity"]
+    clustered = {c["stage"] for c in out["clusters"]}
+    for verdict in out["verdicts"]:
+        if verdict["match"] and verdict["stage"] not in clustered:
+            yield verdict["stage"], verdict["match"], verdict["value"]
+
+
+def look(store: Store, digests: Mapping[str, str], id_: str) -> dict[str, Any] | None:
+    """Return {text, media, boxes} of a stored sample, or None where it is not there."""
+    name = id_.partition("/")[0]
+    if name not in digests or not (store.source_dir(name, digests[name]) / "source.json").exists():
+        return None
+    source = store.source(f"{name}@{digests[name]}")
+    for shard in range(source.shards):
+        at = pc.index(store.samples(source, shard, ["id"])["id"], id_).as_py()
+        if at >= 0:
+            row = store.samples(source, shard, ["messages", "media", "boxes"]).slice(at, 1).to_pylist()[0]
+            return {
+                "text": text(row["messages"] or [], TEXT),
+                "media": [_medium(store, source, m) for m in row["media"] or []],
+                "boxes": len(row["boxes"] or []),
+            }
+    return None
+
+
+def text(messages: Sequence[Mapping[str, str]], limit: int) -> str:
+    """Return the first characters of what is said, on one line; who says it where it is more than one."""
+    spoken = [m["content"] if len(messages) == 1 else f"{m['role']}: {m['content']}" for m in messages]
+    said = " ".join(" ".join(spoken).split())
+    return said[:limit] + ("..." if len(said) > limit else "")
+
+
+def _medium(store: Store, source: SourceVersion, medium: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where the bytes of a medium lie: a tar, the first byte in it, and how many."""
+    path = store.source_dir(source.name, source.digest) / medium["shard"] if medium["shard"] else None
+    keys = ("kind", "mime", "width", "height", "frames", "duration")
+    known = {k: medium[k] for k in keys if medium[k] is not None}
+    return {**known, "tar": str(path) if path else None, "offset": medium["offset"], "bytes": medium["size"]}
