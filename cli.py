@@ -631,14 +631,14 @@ def fit_quality_command(
 ) -> None:
     """Fit a quality classifier: which texts read like the good ones? The filter `quality` takes the folder as `model`.
 
-    Look at the held-out figures and the most telling words before you trust it: it learns whatever tells the sides apart.
+    Look at the held-out figures and the most telling words, which are printed: it learns whatever tells the sides apart.
 
     \b
     cuvee fit-quality --good trusted --bad pages --out models/good
     cuvee fit-quality --good rated.jsonl --bad raw.jsonl --out models/good --set epochs=3
     """
     from catalog.store import Store
-    from curate import explain, fit_quality
+    from curate import explain, fit_quality, show
 
     config = fit_quality.config(explain.settings(settings))
     with bars() as progress:
@@ -648,8 +648,8 @@ def fit_quality_command(
     if as_json:
         emit({"model": str(out), **found})
         return
-    table([{"measure": k, "value": v} for k, v in found.items() if isinstance(v, int | float | str | None)])
-    click.echo(f"model    {out}")
+    show.quality(found)
+    click.echo(f"\nmodel    {out}")
 
 
 # -- mixtures ----------------------------------------------------------------------------------------------------------

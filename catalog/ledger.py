@@ -324,7 +324,9 @@ def _clusters_of(folder: Path, id_: str) -> list[dict[str, Any]]:
         mine = table.filter(pl.col("id") == id_)
         if mine.height:
             name = mine["cluster"][0]
-            members = table.filter(pl.col("cluster") == name).select("id", "rank", "similarity", "keeper")
+            members = table.filter(pl.col("cluster") == name).select(
+                "id", "rank", "similarity", "keeper", pl.col("^reason$")
+            )
             out.append({"stage": path.stem, "cluster": name, "members": members.to_dicts()})
     return out
 

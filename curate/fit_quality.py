@@ -12,6 +12,7 @@ the most telling words: read them before you trust a model.
 `fit` writes a folder, whole or not at all: see `filters/shared/ngrams.py`. The record holds no times and no paths.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -50,6 +51,7 @@ VERSION = 1
 LEAST = 32  # distinct texts of each side
 HELD_OUT = 5  # one text in so many is not trained on: half of them calibrate, the other half measure
 TELLING = 25
+PAIRED = 20_000  # texts of each side whose pairs of words are counted, to name the telling ones
 FAMILIAR = 16  # texts that may share a prompt and still be held out together
 SEEN_OFTEN = 8  # texts that a telling word must stand in
 
@@ -107,6 +109,7 @@ class _Side:
     prompts: Array  # uint64: the same of what the user said; 0 without a word
     read: int
     words: pl.DataFrame  # word, texts: how many texts hold it
+    pairs: pl.DataFrame  # the same of two words in a row, of the first `PAIRED` texts
 
 
 @kernel
@@ -133,16 +136,27 @@ def _prompts(batch: pa.RecordBatch) -> Array:
     return np.where(np.diff(found.first) > 0, _keys(found.hashes, found.first), np.uint64(0))
 
 
-def _words(batch: pa.RecordBatch, reads: str) -> pl.DataFrame:
-    """Return how many texts hold each word."""
+def _words(batch: pa.RecordBatch, reads: str) -> pl.Series:
+    """Return the words of every text."""
     texts = pl.Series("t", pl.from_arrow(normalised(assistant(batch) if reads == "answer" else everything(batch))))
-    return (
-        pl.DataFrame({"word": texts.str.extract_all(r"[\p{L}\p{M}\p{N}]+").list.unique()})
-        .explode("word")
-        .drop_nulls()
-        .group_by("word")
-        .agg(texts=pl.len())
-    )
+    return texts.str.extract_all(r"[\p{L}\p{M}\p{N}]+").fill_null([])
+
+
+def _counted(words: pl.Series) -> pl.DataFrame:
+    """Return how many texts hold each word, from lists of words."""
+    frame = words.list.unique().explode().drop_nulls().to_frame("word")
+    return frame.group_by("word").agg(texts=pl.len().cast(pl.Int64))
+
+
+def _pairs(words: pl.Series) -> pl.Series:
+    """Return the pairs of neighbouring words of every text."""
+    after = pl.concat_str([pl.element(), pl.element().shift(-1)], separator=" ")
+    return words.list.eval(after.drop_nulls())
+
+
+def _summed(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    empty = pl.DataFrame(schema={"word": pl.String, "texts": pl.Int64})
+    return pl.concat([empty, *parts]).group_by("word").agg(pl.col("texts").sum())
 
 
 def _read(samples: Iterator[pa.RecordBatch], c: FitConfig, side: str) -> _Side:
@@ -150,6 +164,7 @@ def _read(samples: Iterator[pa.RecordBatch], c: FitConfig, side: str) -> _Side:
     hashes: list[Array] = []
     counts: list[Array] = []
     words: list[pl.DataFrame] = []
+    pairs: list[pl.DataFrame] = []
     prompts: list[Array] = []
     read = 0
     for batch in samples:
@@ -160,9 +175,12 @@ def _read(samples: Iterator[pa.RecordBatch], c: FitConfig, side: str) -> _Side:
         hashes.append(found.hashes)
         counts.append(np.diff(found.first))
         prompts.append(_prompts(batch))
-        words.append(_words(batch, c.reads))
+        spoken = _words(batch, c.reads)
+        words.append(_counted(spoken))
+        if c.order > 1 and read < PAIRED:
+            pairs.append(_counted(_pairs(spoken)))
         if len(words) >= 64:
-            words = [pl.concat(words).group_by("word").agg(pl.col("texts").sum())]
+            words, pairs = [_summed(words)], [_summed(pairs)]
         read += batch.num_rows
     flat = np.concatenate([np.zeros(0, np.uint64), *hashes])
     size = np.concatenate([np.zeros(0, np.int64), *counts])
@@ -176,9 +194,10 @@ def _read(samples: Iterator[pa.RecordBatch], c: FitConfig, side: str) -> _Side:
         raise UserError(msg, hint="name more sources, or set `reads: all` if the text stands in the user's messages")
     flat = flat[np.repeat(keep, size)]
     first = np.concatenate([np.zeros(1, np.int64), np.cumsum(size[keep])])
-    total = pl.concat(words).group_by("word").agg(pl.col("texts").sum())
     asked = np.concatenate([np.zeros(0, np.uint64), *prompts])[keep]
-    return _Side(hashes=flat, first=first, keys=keys[keep], prompts=asked, read=read, words=total)
+    return _Side(
+        hashes=flat, first=first, keys=keys[keep], prompts=asked, read=read, words=_summed(words), pairs=_summed(pairs)
+    )
 
 
 def _without(side: _Side, known: Array) -> tuple[_Side, int]:
@@ -334,6 +353,7 @@ def fit(
         "read": [good.read, bad.read],
         "on_both_sides": shared,
         "held_out": int(measure.sum()),
+        "held_out_good": int(label[measure].sum()),
         "loss": round(float(loss), 4),
         **_measured(z[measure], label[measure], size[measure], slope, offset),
     }
@@ -352,10 +372,40 @@ def fit(
         "config": asdict(c),
         "metrics": metrics,
         "telling": _telling(good, bad, kept, c),
+        "telling_pairs": _telling_pairs(good, bad, kept, c),
     }
     write_json(staging / ngrams.RECORD, record)
     publish(staging, folder)
-    return {**metrics, "seconds": round(time.monotonic() - began, 2)}
+    told = {k: record[k] for k in ("telling", "telling_pairs")}
+    return {**metrics, "says": says(metrics), **told, "seconds": round(time.monotonic() - began, 2)}
+
+
+GRADES = (
+    (0.65, "barely above chance"), (0.8, "tells them apart somewhat"), (0.95, "tells them apart well"),
+    (1.01, "tells them apart almost always: by quality, or by topic, source or layout? The words say which"),
+)  # fmt: skip
+
+
+def says(metrics: Mapping[str, Any]) -> str:
+    """Return in one sentence what the held-out AUC means, against what chance alone would give on so many texts."""
+    area, good = metrics["auc"], metrics["held_out_good"]
+    bad = metrics["held_out"] - good
+    if area is None:
+        return f"not measured: {good} good and {bad} bad texts were held out, and both are needed"
+    # Two standard errors of the AUC where nothing tells the sides apart (Mann and Whitney 1947).
+    chance = 2 * math.sqrt((good + bad + 1) / (12 * good * bad))
+    if area < 0.5 + chance:
+        grade = "no better than chance" if area > 0.5 - chance else "worse than chance"
+    else:
+        grade = next(text for limit, text in GRADES if area < limit)
+    said = (
+        f"{grade}. Of a good and a bad text that it has not seen, the good one is ahead in {100 * area:.0f} % of the cases "
+        f"(AUC {area:.3f} on {good + bad:,} held-out texts; chance gives 0.5 give or take {chance:.2f})"
+    )
+    length = metrics["auc_of_length"]
+    if length is not None and abs(length - 0.5) > max(abs(area - 0.5) - 0.02, chance):
+        said += f". Length alone gives {length:.3f}: the sides differ in that as much as in words"
+    return said
 
 
 def _shares(label: Array, size: Array, *, match: bool) -> Array:
@@ -427,13 +477,30 @@ def _measured(z: Array, label: Array, size: Array, slope: float, offset: float) 
 
 def _telling(good: _Side, bad: _Side, weights: Array, c: FitConfig) -> dict[str, list[str]]:
     """Return the single words with the highest and the lowest weights, among those that stand in several texts."""
-    seen = pl.concat([good.words, bad.words]).group_by("word").agg(pl.col("texts").sum())
-    often = seen.filter(pl.col("texts") >= SEEN_OFTEN).sort("word")
-    texts = tokenise(often["word"].to_arrow())
-    single = np.diff(texts.first) == 1  # an ideograph after another is a word of its own
-    margin = ngrams.margins(texts.hashes, texts.first, weights, 0.0, c.bits, 1)
-    frame = often.with_columns(margin=pl.Series(margin)).filter(pl.Series(single)).sort("margin", "word")
+    often, texts = _often([good.words, bad.words], words=1)
+    return _ends(often, ngrams.margins(texts.hashes, texts.first, weights, 0.0, c.bits, 1))
+
+
+def _telling_pairs(good: _Side, bad: _Side, weights: Array, c: FitConfig) -> dict[str, list[str]]:
+    """Return the same of two words in a row, by what the pair adds to its words; nothing where the model has no pairs."""
+    often, texts = _often([good.pairs, bad.pairs], words=2)
+    alone = ngrams.margins(texts.hashes, texts.first, weights, 0.0, c.bits, 1)
+    with_pair = ngrams.margins(texts.hashes, texts.first, weights, 0.0, c.bits, 2)
+    return _ends(often, 3 * with_pair - 2 * alone)  # means, over three n-grams and over two
+
+
+def _often(sides: Sequence[pl.DataFrame], *, words: int) -> tuple[pl.Series, Tokens]:
+    """Return the texts of so many words that stand in several texts, in alphabetic order, and their words' hashes."""
+    often = _summed(sides).filter(pl.col("texts") >= SEEN_OFTEN).sort("word")["word"]
+    texts = tokenise(often.to_arrow())
+    whole = np.diff(texts.first) == words  # an ideograph after another is a word of its own
+    often = often.filter(pl.Series(whole, dtype=pl.Boolean))
+    return often, tokenise(often.to_arrow())
+
+
+def _ends(texts: pl.Series, margin: Array) -> dict[str, list[str]]:
+    frame = pl.DataFrame({"text": texts, "margin": margin}).sort("margin", "text")
     return {
-        "good": frame.filter(pl.col("margin") > 0).tail(TELLING)["word"].reverse().to_list(),
-        "bad": frame.filter(pl.col("margin") < 0).head(TELLING)["word"].to_list(),
+        "good": frame.filter(pl.col("margin") > 0).tail(TELLING)["text"].reverse().to_list(),
+        "bad": frame.filter(pl.col("margin") < 0).head(TELLING)["text"].to_list(),
     }

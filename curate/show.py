@@ -152,6 +152,29 @@ def _medium(m: Mapping[str, Any]) -> str:
     return cell(f"{m['mime'] if 'mime' in m else m['kind']}{size}{length}{where}")
 
 
+# -- quality models ----------------------------------------------------------------------------------------------------
+
+WORDS = 12  # telling ones that are shown of each side
+
+
+def quality(found: Mapping[str, Any]) -> None:
+    """Print what a quality model has learnt: figures, the most telling words and pairs of both sides, and what it comes to."""
+    table(
+        [
+            {"measure": k, "value": v}
+            for k, v in found.items()
+            if k != "says" and isinstance(v, int | float | str | None)
+        ]
+    )
+    for key, what in (("telling", "words"), ("telling_pairs", "pairs of words")):
+        good, bad = (found[key][side][:WORDS] for side in ("good", "bad"))
+        if good or bad:
+            print(f"\nmost telling {what}")
+            table([{"good side": ", ".join(good), "bad side": ", ".join(bad)}], wrap=("good side", "bad side"))
+    print()
+    print(textwrap.fill(str(found["says"]), WIDTH))
+
+
 # -- filters -----------------------------------------------------------------------------------------------------------
 
 

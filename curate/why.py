@@ -24,6 +24,8 @@ def why(store: Store, dataset: DatasetVersion, id_: str) -> dict[str, Any]:
     digests = {str(s["name"]): str(s["digest"]) for s in dataset.sources}
     for certificate in dataset.decontamination:  # evaluation items are of no source of the dataset
         digests |= {str(s["name"]): str(s["digest"]) for s in certificate["suite"]}
+    for stage in dataset.recipe["stages"]:  # nor are frozen samples
+        digests |= {str(name): str(digest) for name, digest in stage.get("frozen", ())}
     by: dict[str, list[dict[str, Any]]] = {}
     for stage, other, similarity in _others(out, id_):
         by.setdefault(other, []).append({"stage": stage, "similarity": similarity})

@@ -379,6 +379,11 @@ def test_mask_and_fit_quality(tmp_path: Path) -> None:
     good = str(tmp_path / "good.jsonl")
     fitted = cuvee("fit-quality", "--good", good, "--bad", "raw", "--out", str(tmp_path / "q"), *store, "--json")
     assert json.loads(fitted.stdout)["auc"] > 0.9
+    told = cuvee("fit-quality", "--good", good, "--bad", "raw", "--out", str(tmp_path / "told"), *store)
+    assert "most telling words" in told.stdout
+    assert "steps" in told.stdout
+    assert "sale sale" in told.stdout, "a pair"
+    assert "(AUC 1.000 on" in " ".join(told.stdout.split())
     bad = cuvee("fit-quality", "--good", good, "--bad", "rwa", "--out", str(tmp_path / "p"), *store)
     assert bad.returncode in (1, 2)
     assert bad.stderr.startswith("error: ")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from catalog.errors import UserError
 from catalog.store import Store
 from curate.engines.choose import choose
-from curate.fit_quality import _groups, _platt, _shares, auc, config, fit, fit_refs, side
+from curate.fit_quality import _groups, _platt, _shares, auc, config, fit, fit_refs, says, side
 from curate.ingest import SourceSpec, ingest
 from filters.base import load
 from tests.filters.text_samples import answers, batch, sample
@@ -52,7 +52,38 @@ def test_it_learns_what_tells_the_sides_apart_and_says_how_well(tmp_path):
     assert set(record["telling"]["good"]) <= set(GOOD) | set(SHARED)
     assert set(record["telling"]["bad"][:8]) == set(BAD)
     assert set(record["telling"]["good"][:8]) == set(GOOD)
+    assert made["telling"] == record["telling"]
+    assert made["says"].startswith("tells them apart almost always")
     assert "seconds" not in record["metrics"]
+
+
+def test_a_pair_of_words_tells_what_its_words_do_not(tmp_path):
+    def said(pair, seed):
+        other = f"{pair.split()[1]} so {pair.split()[0]}"  # the same words in both sides, once together and once apart
+        return answers(*(f"{t} {pair} {other}" for t in texts(SHARED, 150, seed)))
+
+    made = fitted(tmp_path / "m", said("red green", 1), said("green red", 2))
+    assert made["telling_pairs"]["good"][0] in ("red green", "so red", "green green")
+    assert "red green" in made["telling_pairs"]["good"]
+    assert "green red" in made["telling_pairs"]["bad"]
+    alone = fitted(tmp_path / "words", said("red green", 1), said("green red", 2), order=1)
+    assert alone["telling_pairs"] == {"good": [], "bad": []}
+
+
+def test_what_the_figures_come_to_is_said(tmp_path):
+    same = fitted(tmp_path / "m", answers(*texts(SHARED, 300, 1)), answers(*texts(SHARED, 300, 2)))
+    assert same["says"].startswith("no better than chance")
+    base = {"auc": 0.6, "held_out": 1000, "held_out_good": 500, "auc_of_length": 0.5}
+    assert says(base).startswith("barely above chance. Of a good and a bad text")
+    assert "ahead in 60 % of the cases (AUC 0.600 on 1,000 held-out texts; chance gives 0.5 give or take 0.04)" in says(
+        base
+    )
+    assert says({**base, "held_out": 60, "held_out_good": 30}).startswith("no better than chance")
+    assert says({**base, "auc": 0.2}).startswith("worse than chance")
+    assert says({**base, "auc": 0.85}).startswith("tells them apart well")
+    assert "Length alone gives 0.620" in says({**base, "auc_of_length": 0.62})
+    assert "Length" not in says({**base, "auc_of_length": 0.55})
+    assert says({**base, "auc": None, "held_out_good": 0}).startswith("not measured: 0 good and 1000 bad")
 
 
 def test_the_same_samples_and_seed_give_the_same_bytes_however_they_are_cut(tmp_path):
