@@ -475,8 +475,12 @@ def _measured(z: Array, label: Array, size: Array, slope: float, offset: float) 
     }
 
 
+# A rare word may have the highest weight and decide nothing; a frequent one decides a little everywhere. What tells the sides
+# apart is between the two: the weight times the square root of how many texts the word stands in.
+
+
 def _telling(good: _Side, bad: _Side, weights: Array, c: FitConfig) -> dict[str, list[str]]:
-    """Return the single words with the highest and the lowest weights, among those that stand in several texts."""
+    """Return the single words that tell most, by weight and frequency, among those that stand in several texts."""
     often, texts = _often([good.words, bad.words], words=1)
     return _ends(often, ngrams.margins(texts.hashes, texts.first, weights, 0.0, c.bits, 1))
 
@@ -489,18 +493,19 @@ def _telling_pairs(good: _Side, bad: _Side, weights: Array, c: FitConfig) -> dic
     return _ends(often, 3 * with_pair - 2 * alone)  # means, over three n-grams and over two
 
 
-def _often(sides: Sequence[pl.DataFrame], *, words: int) -> tuple[pl.Series, Tokens]:
-    """Return the texts of so many words that stand in several texts, in alphabetic order, and their words' hashes."""
-    often = _summed(sides).filter(pl.col("texts") >= SEEN_OFTEN).sort("word")["word"]
-    texts = tokenise(often.to_arrow())
-    whole = np.diff(texts.first) == words  # an ideograph after another is a word of its own
+def _often(sides: Sequence[pl.DataFrame], *, words: int) -> tuple[pl.DataFrame, Tokens]:
+    """Return (word, texts) of what has so many words and stands in several texts, in alphabetic order, and its words' hashes."""
+    often = _summed(sides).filter(pl.col("texts") >= SEEN_OFTEN).sort("word")
+    whole = (
+        np.diff(tokenise(often["word"].to_arrow()).first) == words
+    )  # an ideograph after another is a word of its own
     often = often.filter(pl.Series(whole, dtype=pl.Boolean))
-    return often, tokenise(often.to_arrow())
+    return often, tokenise(often["word"].to_arrow())
 
 
-def _ends(texts: pl.Series, margin: Array) -> dict[str, list[str]]:
-    frame = pl.DataFrame({"text": texts, "margin": margin}).sort("margin", "text")
+def _ends(often: pl.DataFrame, margin: Array) -> dict[str, list[str]]:
+    frame = often.with_columns(tells=pl.Series(margin) * pl.col("texts").sqrt()).sort("tells", "word")
     return {
-        "good": frame.filter(pl.col("margin") > 0).tail(TELLING)["text"].reverse().to_list(),
-        "bad": frame.filter(pl.col("margin") < 0).head(TELLING)["text"].to_list(),
+        "good": frame.filter(pl.col("tells") > 0).tail(TELLING)["word"].reverse().to_list(),
+        "bad": frame.filter(pl.col("tells") < 0).head(TELLING)["word"].to_list(),
     }
