@@ -1,31 +1,31 @@
-"""Leaks of evaluation items, by n-grams of words (Brown et al. 2020, arXiv 2005.14165, appendix C).
+"""Evaluation items in the training data, by n-grams of words: how much of an item a sample repeats.
 
-Looks at every message of a sample, each by itself. Words are those of `filters/shared/text.py`: NFKC, lower case,
-punctuation and white space only separate. The index, made by `build` from the evaluation sets, holds 64-bit hashes of
+Words are those of `filters/shared/questions.py` (NFKC, lower case, of letters and digits). Compared are all messages of a
+sample, each by itself, with the messages of the evaluation items that have `n` words or more; of a question with options also
+the stem alone, where it has at least `stem` (13) words. Shorter ones are `decontaminate_exact`'s.
 
-- all runs of `n` words (default 13) of every message of an evaluation item that has at least `n` words, except runs that more
-  than 10 items share, which are the benchmark's own wording, and runs of fewer than `distinct_words` (default 5) different
-  words of two letters or more: "1 2 3 4 5 6 7 8 9 10 11 12 13" stands in AIME's answers and in the name of a comic, a column of
-  ones in a matrix and on a receipt. Numbers, single letters and signs prove nothing; an ideograph is a word;
-- the whole of a user message of `short` (8) to `n` - 1 words, with as many different ones: it matches as a run of words
-  anywhere;
-- the whole of a user message of `min_words` (5) to `short` - 1 words, of an item without media: it matches a user message that
-  says just this. Shorter ones ("What is this?") prove nothing and are left out, as are short answers;
-- the whole of a longer user message in which no run has so many different words, a formula, of an item without media: it
-  matches a user message that begins with it, within 48 words, or says just this.
+- `overlap` (share, 0 to 1): of the words of an evaluation message, those that stand in a run of `n` words which the sample has
+  as well; the largest over all items. Bound: at most 0.5. Null when the sample has no message of `n` words.
+- `matched` (count): runs of the sample that are in an item, wherever they are. No bound; GPT-3's rule is `n: 13, bounds:
+  {matched: {max: 0}}`.
+- `match` (string): the item with the largest overlap (ties: the most runs, then the smallest id); null without one.
 
-A sample with media is compared only with items that have none: where both have images, the same question about another
-picture is no leak, and image decontamination decides.
+What does not count:
+- runs that more than 10 items share, the benchmark's own wording, and the words that stand in nothing else;
+- fewer than `least_words` (13) shared words of an item that has more: "find the sum of the squares of the" is half of one;
+- a match without a run of at least `distinct_words` (5) different words of two letters or more: "1 2 3 4 5 6 7 8" stands in
+  AIME's answers and in the name of a comic. An ideograph is a word.
 
-- `overlap` (0..1): share of the sample's runs of `n` words that are in the index; a match of a short item counts as one.
-  Bound: at most 0, any match drops the sample. Null when the sample has no message of `min_words` words.
-- `matched` (count): how many runs matched. No bound.
-- `match` (string): the evaluation item with most of them (ties: the smallest id); null without a match.
+A sample with media is compared only with items that have none: where both have images, the same question about another picture
+is no leak, and image decontamination decides.
 
-Source: n = 13 and the lower limit of 8 words are GPT-3's; 13 is also the default of NeMo Curator's task decontamination,
-https://github.com/NVIDIA/NeMo-Curator. Different there: documents are cut around a match, and n-grams that match more than 10
-training documents are ignored; here the sample is dropped and the limit is on the evaluation side, so that the result
-does not depend on what else is in the training data.
+Source: the share of an item's words that lie in 8-grams of one training sample, and half as the limit, are Tulu 3's (Lambert
+et al. 2024, arXiv 2411.15124, section 3.2; `allenai/open-instruct`, `decontamination/README.md`), which counts spaCy's tokens
+of prompts. Llama 3 (arXiv 2407.21783, section 5.1.4) has 8-grams and a share for each benchmark; s1 and open-r1 take any
+8-gram; Cosmopedia 10-grams and half of the item (`huggingface/cosmopedia`, `decontamination`); GPT-3 any 13-gram (Brown et al.
+2020, arXiv 2005.14165, appendix C), as NeMo Curator did. 13 words as the least are GPT-3's n. docs/results/decontamination.md
+holds them side by side. Different: Tulu 3 removes whole training sets, GPT-3 cuts documents around a match; here each sample
+is judged by itself.
 """
 
 import functools
@@ -40,261 +40,179 @@ import pyarrow.parquet as pq
 
 from catalog.errors import UserError
 from filters.base import scorer
-from filters.shared.text import (
-    Array,
-    buffers,
-    class_of,
-    classes,
-    column,
-    decode,
-    extend,
-    has_media,
-    kernel,
-    message_tokens,
-    messages,
-    mix,
-    normalised,
-    ratio,
-    table,
-)
+from filters.shared.kinds import within
+from filters.shared.questions import distinct, marks, powers, prefixes, questions, run, sieve, units
+from filters.shared.text import Array, column, has_media, kernel, message_tokens, messages, table
 
-_COMMON = 10
-_FORMULA = 48
-INDEX = pa.schema([("hash", pa.uint64()), ("media", pa.bool_()), ("item", pa.string())])
+COMMON = 10
+INDEX = pa.schema(
+    [
+        ("hash", pa.uint64()), ("at", pa.int32()), ("telling", pa.bool_()), ("media", pa.bool_()), ("words", pa.int32()),
+        ("part", pa.int32()), ("item", pa.string()),
+    ]
+)  # fmt: skip
 
 
 @kernel
-def _run(hashes: Array, begin: int, size: int, whole: int) -> np.uint64:
-    """Return the key of a run of words; runs of another length, or a whole message, never share it."""
-    h = np.uint64(size * 2 + whole)
-    for k in range(begin, begin + size):
-        h = extend(h, hashes[k])
-    return mix(h)
-
-
-@kernel
-def _telling(data: Array, offsets: Array, classes: Array, words: int) -> Array:
-    """Return which words, as `filters/shared/text.py` cuts them, have two letters or are an ideograph."""
-    out = np.zeros(words, np.bool_)
-    w = 0
-    for t in range(len(offsets) - 1):
-        i = offsets[t]
-        end = offsets[t + 1]
-        size = 0
-        letters = 0
-        while i <= end:
-            kind = 4
-            step = 1
-            if i < end:
-                cp, step = decode(data, i, end)
-                kind = class_of(classes, cp)
-            if kind & 8:
-                if size:
-                    out[w] = letters > 1
-                    w += 1
-                out[w] = kind & 1 != 0
-                w += 1
-                size = 0
-                letters = 0
-            elif kind & 19:
-                size += 1
-                letters += kind & 1
-            elif kind & 32 == 0 and size:
-                out[w] = letters > 1
-                w += 1
-                size = 0
-                letters = 0
-            i += step
-    return out
-
-
-@kernel
-def _distinct(hashes: Array, telling: Array, begin: int, end: int, wanted: int) -> bool:
-    """Return whether at least `wanted` different words of `begin:end` are telling."""
-    found = 0
-    for i in range(begin, end):
-        if telling[i]:
-            found += 1
-            for k in range(begin, i):
-                if hashes[k] == hashes[i]:
-                    found -= 1
-                    break
-        if found >= wanted:
-            return True
-    return found >= wanted
-
-
-@kernel
-def _keys(
-    hashes: Array, telling: Array, first: Array, sample: Array, mine: Array, media: Array,
-    n: int, short: int, least: int, distinct: int,
-) -> tuple[Array, Array]:  # fmt: skip
-    """Return the keys of an evaluation batch and the row of the sample that each comes from."""
+def _runs(hashes: Array, telling: Array, units: Array, n: int, wanted: int) -> tuple[Array, Array, Array]:
+    """Return (unit, place in it) of every run of `n` words of the units, its key, and whether it is telling."""
     total = 0
-    for m in range(len(first) - 1):
-        total += max(1, first[m + 1] - first[m])
+    for u in range(len(units)):
+        total += max(0, units[u, 1] - units[u, 0] - n + 1)
+    where = np.empty((total, 2), np.int64)
     keys = np.empty(total, np.uint64)
-    rows = np.empty(total, np.int64)
+    tells = np.empty(total, np.bool_)
+    prefix = prefixes(hashes)
+    power = powers(n)
     used = 0
-    for m in range(len(first) - 1):
-        words = first[m + 1] - first[m]
-        before = used
-        size = n if words >= n else words
-        if words >= n or (words >= short and not mine[m]):
-            for i in range(first[m], first[m + 1] - size + 1):
-                if _distinct(hashes, telling, i, i + size, distinct):
-                    keys[used] = _run(hashes, i, size, 0)
-                    rows[used] = sample[m]
-                    used += 1
-        if used == before and not mine[m] and words >= least and not media[sample[m]]:
-            keys[used] = _run(hashes, first[m], words, 1)
-            rows[used] = sample[m]
+    for u in range(len(units)):
+        for i in range(units[u, 0], units[u, 1] - n + 1):
+            where[used, 0] = u
+            where[used, 1] = i - units[u, 0]
+            keys[used] = run(prefix, power, i, n)
+            tells[used] = distinct(hashes, telling, i, i + n, wanted)
             used += 1
-    return keys[:used].copy(), rows[:used].copy()
+    return where, keys, tells
 
 
-@kernel
-def _find(index: Array, slots: Array, shift: np.uint64, key: np.uint64) -> int:
-    """Return the position of `key` in the sorted `index`, or -1; `slots` says where each prefix begins."""
-    p = np.int64(key >> shift)
-    for i in range(slots[p], slots[p + 1]):
-        if index[i] == key:
-            return i
-    return -1
+def build(batches: Iterator[pa.RecordBatch], *, n: int = 8, stem: int = 13, distinct_words: int = 5) -> pa.Table:
+    """Return the index table of the evaluation samples in `batches`, sorted; the order of samples does not matter."""
+    parts = [pl.DataFrame(pl.from_arrow(INDEX.empty_table()))]
+    for batch in batches:
+        asked = questions(batch)
+        parted = units(batch, max(stem, n))
+        where, keys, tells = _runs(asked.hashes, asked.telling, parted, n, distinct_words)
+        of = parted[where[:, 0]]
+        parts.append(
+            pl.DataFrame(
+                {
+                    "hash": keys, "at": where[:, 1], "telling": tells, "media": has_media(batch)[of[:, 2]],
+                    "words": np.zeros(len(keys), np.int32), "part": of[:, 3],
+                    "item": pl.from_arrow(batch.column("id").take(pa.array(of[:, 2]))),
+                },
+                schema_overrides={"at": pl.Int32, "part": pl.Int32, "item": pl.String},
+            )
+        )  # fmt: skip
+    every = pl.concat(parts)
+    common = every.group_by("hash").agg(pl.col("item").n_unique().alias("items")).filter(pl.col("items") > COMMON)
+    every = every.join(common, on="hash", how="anti").sort("item", "part", "at")
+    step = (pl.col("at").shift(-1) - pl.col("at")).over("item", "part").fill_null(n).clip(upper_bound=n)
+    every = every.with_columns(step.sum().over("item", "part").cast(pl.Int32).alias("words"))
+    every = every.filter(pl.col("telling").any().over("item", "part")).sort("hash", "item", "part", "at")
+    out = pa.table({f.name: every[f.name].to_arrow().cast(f.type) for f in INDEX}, schema=INDEX)
+    settings = {"n": n, "stem": stem, "distinct_words": distinct_words}
+    return out.replace_schema_metadata({"decontaminate_text": json.dumps(settings, sort_keys=True)})
 
 
 @kernel
 def _hits(
-    hashes: Array, first: Array, sample: Array, mine: Array, media: Array, n: int, short: int, least: int,
-    index: Array, slots: Array, shift: np.uint64, textual: Array,
-) -> tuple[Array, Array, Array]:  # fmt: skip
-    """Return per message the runs compared, and per hit the row of its sample and the position in the index."""
-    compared = np.zeros(len(first) - 1, np.int64)
+    first: Array, sample: Array, media: Array, prefix: Array, power: Array, n: int,
+    bits: Array, slots: Array, shift: np.uint64, keys: Array, telling: Array, textual: Array, matched: Array,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Return (sample, row of the index) of every run that an item has; counts the telling ones in `matched`."""
     rows = np.empty(1024, np.int64)
     at = np.empty(1024, np.int64)
     used = 0
     for m in range(len(first) - 1):
-        words = first[m + 1] - first[m]
-        if words < least:
-            continue
-        compared[m] = max(1, words - n + 1)
-        # First what the message begins with, then the runs that begin at each word, short ones first.
-        for i in range(first[m] - 1, max(first[m], first[m + 1] - short + 1)):
-            whole = i < first[m]
-            if whole and mine[m]:
+        for i in range(first[m], first[m + 1] - n + 1):
+            key = run(prefix, power, i, n)
+            if not sieve(bits, key):
                 continue
-            least_size = min(words, short) if whole else short
-            most_size = min(words, _FORMULA) if whole else min(n, first[m + 1] - i)
-            if whole and words > _FORMULA:
-                most_size += 1  # the last one is all of it
-            for step in range(least_size, most_size + 1):
-                size = words if whole and step > _FORMULA else step
-                key = _run(hashes, first[m], size, 1) if whole else _run(hashes, i, size, 0)
-                p = _find(index, slots, shift, key)
-                if p >= 0 and (textual[p] or not media[sample[m]]):
-                    if used == len(rows):
-                        rows = np.concatenate((rows, np.empty(used, np.int64)))
-                        at = np.concatenate((at, np.empty(used, np.int64)))
-                    rows[used] = sample[m]
-                    at[used] = p
-                    used += 1
-                    break
-    return compared, rows[:used].copy(), at[:used].copy()
+            p = np.int64(key >> shift)
+            tells = False
+            for k in range(slots[p], slots[p + 1]):
+                if keys[k] != key or (media[sample[m]] and not textual[k]):
+                    continue
+                tells |= telling[k]
+                if used == len(rows):
+                    rows = np.concatenate((rows, np.empty(used, np.int64)))
+                    at = np.concatenate((at, np.empty(used, np.int64)))
+                rows[used] = sample[m]
+                at[used] = k
+                used += 1
+            matched[sample[m]] += tells
+    return rows[:used].copy(), at[:used].copy()
 
 
-def build(
-    batches: Iterator[pa.RecordBatch], *, n: int = 13, short: int = 8, min_words: int = 5, distinct_words: int = 5
-) -> pa.Table:
-    """Return the index table of the evaluation samples in `batches`, sorted; the order of samples does not matter."""
-    parts = [pl.DataFrame(schema={"hash": pl.UInt64, "media": pl.Boolean, "item": pl.String})]
-    for batch in batches:
-        tokens = message_tokens(batch)
-        texts, mine, at = messages(batch)
-        raw = buffers(normalised(texts))
-        telling = _telling(raw.data, raw.offsets, classes(), len(tokens.hashes))
-        sample = np.repeat(np.arange(batch.num_rows), np.diff(at))
-        media = has_media(batch)
-        keys, rows = _keys(
-            tokens.hashes, telling, tokens.first, sample, mine, media, n, short, min_words, distinct_words
-        )
-        ids = pl.Series("item", batch.column("id").take(pa.array(rows)), dtype=pl.String)
-        parts.append(pl.DataFrame({"hash": keys, "media": media[rows], "item": ids}))
-    # One row per key and kind of item: the smallest item id stands for all.
-    every = pl.concat(parts).unique()
-    common = every.group_by("hash").agg(pl.len().alias("items")).filter(pl.col("items") <= _COMMON)
-    kept = every.join(common, on="hash", how="semi")
-    kept = (
-        kept.group_by("hash").agg(pl.col("media").min(), pl.col("item").sort_by("media", "item").first()).sort("hash")
-    )
-    out = kept.select("hash", "media", "item").to_arrow().cast(INDEX)
-    settings = json.dumps(
-        {"n": n, "short": short, "min_words": min_words, "distinct_words": distinct_words}, sort_keys=True
-    )
-    return out.replace_schema_metadata({"decontaminate_text": settings})
+class _Index:
+    """The index as the kernel reads it."""
+
+    def __init__(self, path: str) -> None:
+        try:
+            found = pq.read_table(path)
+            self.settings = json.loads((found.schema.metadata or {})[b"decontaminate_text"])
+            self.keys = np.asarray(found["hash"])
+            self.telling, self.textual = np.asarray(found["telling"]), ~np.asarray(found["media"])
+            self.rows = pl.DataFrame(pl.from_arrow(found.select(["at", "telling", "words", "part", "item"])))
+        except (pa.ArrowInvalid, OSError, KeyError, ValueError):
+            msg = f"`{path}` is not an index of decontaminate_text"
+            raise UserError(msg) from None
+        width = min(max(len(self.keys).bit_length(), 4), 24)
+        self.shift = np.uint64(64 - width)
+        places = np.arange((1 << width) + 1, dtype=np.uint64)
+        self.slots = np.searchsorted(self.keys >> self.shift, places).astype(np.int64)
+        self.bits = marks(self.keys)
 
 
 @functools.lru_cache(maxsize=4)
-def _load(path: str, stamp: int) -> tuple[dict[str, int], Array, Array, np.uint64, Array, pa.Array]:
-    try:
-        found = pq.read_table(path)
-        settings = json.loads((found.schema.metadata or {})[b"decontaminate_text"])
-    except (pa.ArrowInvalid, OSError, KeyError, ValueError):
-        msg = f"`{path}` is not an index of decontaminate_text"
-        raise UserError(msg) from None
-    keys = np.asarray(found["hash"])
-    bits = min(max(len(keys).bit_length(), 4), 24)
-    shift = np.uint64(64 - bits)
-    slots = np.searchsorted(keys >> shift, np.arange((1 << bits) + 1, dtype=np.uint64)).astype(np.int64)
-    textual = ~np.asarray(found["media"])
-    return settings, keys, slots, shift, textual, found["item"].combine_chunks().cast(pa.string())
+def _load(path: str, stamp: int) -> _Index:
+    return _Index(path)
 
 
 @scorer(
-    version=2,
+    version=3,
     scores={"overlap": pa.float64(), "matched": pa.int64(), "match": pa.string()},
-    bounds={"overlap": (None, 0.0)},
+    bounds={"overlap": (None, 0.5)},
 )
 def decontaminate_text(
     batch: pa.RecordBatch,
     *,
     index: str | None = None,
-    n: int = 13,
-    short: int = 8,
-    min_words: int = 5,
+    n: int = 8,
+    stem: int = 13,
     distinct_words: int = 5,
+    least_words: int = 13,
 ) -> pa.RecordBatch:
     """Compare the messages of `batch` with the index."""
+    within("n", n, 1)
     if index is None or not Path(index).is_file():
         msg = f"decontaminate_text needs an index, got `{index}`"
         raise UserError(msg, hint="name the evaluation sets in the recipe, or give `index` the file made from them")
-    settings, keys, slots, shift, textual, items = _load(str(index), Path(index).stat().st_mtime_ns)
-    wanted = {"n": n, "short": short, "min_words": min_words, "distinct_words": distinct_words}
-    if settings != wanted:
-        msg = f"the index `{index}` was built with {settings}, not {wanted}"
+    known = _load(str(index), Path(index).stat().st_mtime_ns)
+    wanted = {"n": n, "stem": stem, "distinct_words": distinct_words}
+    if known.settings != wanted:
+        msg = f"the index `{index}` was built with {known.settings}, not {wanted}"
         raise UserError(msg)
     tokens = message_tokens(batch)
-    _, mine, first = messages(batch)
+    first = messages(batch)[2]
     sample = np.repeat(np.arange(batch.num_rows), np.diff(first))
-    compared, rows, at = _hits(
-        tokens.hashes, tokens.first, sample, mine, has_media(batch), n, short, min_words,
-        keys, slots, shift, textual,
+    matched = np.zeros(batch.num_rows, np.int64)
+    rows, at = _hits(
+        tokens.first, sample, has_media(batch), prefixes(tokens.hashes), powers(n), n,
+        known.bits, known.slots, known.shift, known.keys, known.telling, known.textual, matched,
     )  # fmt: skip
-    total = np.bincount(sample, weights=compared, minlength=batch.num_rows).astype(np.int64)
-    matched = np.bincount(rows, minlength=batch.num_rows).astype(np.int64)
-    hits = pl.DataFrame(
-        {"row": rows, "item": pl.from_arrow(items.take(pa.array(at)))}, schema={"row": pl.Int64, "item": pl.String}
-    )
-    best = (
-        hits.group_by("row", "item")
-        .agg(pl.len().alias("hits"))
-        .sort(["row", "hits", "item"], descending=[False, True, False])
-        .unique("row", keep="first", maintain_order=True)
-    )
-    where = np.full(batch.num_rows, -1, np.int64)
+    best = _best(known.rows[at].with_columns(pl.Series("row", rows)), n, least_words)
+    overlap, where = np.zeros(batch.num_rows), np.full(batch.num_rows, -1, np.int64)
+    overlap[best["row"].to_numpy()] = best["overlap"].to_numpy()
     where[best["row"].to_numpy()] = np.arange(len(best))
-    names = best["item"].to_arrow().cast(pa.string()).take(pa.array(where, mask=where < 0))
+    applies = np.bincount(sample, weights=np.diff(tokens.first) >= n, minlength=batch.num_rows) > 0
     return table(
-        overlap=column(np.minimum(ratio(matched, total), 1.0), total > 0, pa.float64()),
-        matched=column(matched, total > 0, pa.int64()),
-        match=names,
+        overlap=column(overlap, applies, pa.float64()),
+        matched=column(matched, applies, pa.int64()),
+        match=best["item"].to_arrow().cast(pa.string()).take(pa.array(where, mask=where < 0)),
+    )
+
+
+def _best(hits: pl.DataFrame, n: int, least: int) -> pl.DataFrame:
+    """Return each row's item with the largest share of its words in runs, of those that prove something."""
+    of = ["row", "item", "part"]
+    hits = hits.unique([*of, "at"]).sort(*of, "at")
+    step = (pl.col("at").shift(-1) - pl.col("at")).fill_null(n).clip(upper_bound=n)
+    return (
+        hits.group_by(of, maintain_order=True)
+        .agg(step.sum().alias("shared"), pl.col("words").first(), pl.len().alias("runs"), pl.col("telling").any())
+        .filter("telling", pl.col("shared") >= pl.min_horizontal("words", pl.lit(least)))
+        .with_columns((pl.col("shared") / pl.col("words")).alias("overlap"))
+        .sort(["row", "overlap", "runs", "item", "part"], descending=[False, True, True, False, False])
+        .unique("row", keep="first", maintain_order=True)
     )

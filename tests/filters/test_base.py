@@ -81,12 +81,7 @@ def test_a_broken_filter_is_caught():
 
 def test_the_global_halves_take_the_parameters_that_they_know():
     assert load("dedup_minhash", {"bands": 5}).cluster.keywords["bands"] == 5
-    assert load("decontaminate_text", {"n": 9}).build.keywords == {
-        "n": 9,
-        "short": 8,
-        "min_words": 5,
-        "distinct_words": 5,
-    }
+    assert load("decontaminate_text", {"n": 9}).build.keywords == {"n": 9, "stem": 13, "distinct_words": 5}
     assert load("gopher_quality").cluster is None
     assert load("gopher_quality").build is None
 
