@@ -45,8 +45,13 @@ def number(wanted: int, vectors: int) -> int:
     return max(1, min(wanted or min(vectors // POINTS, MOST), vectors))
 
 
-def fit(vectors: Array, clusters: int, seed: int, iterations: int = 20) -> Array:
-    """Return the centroids of a spherical k-means, unit vectors, by faiss on one thread: sums always add in one order."""
+def fit(
+    vectors: Array, clusters: int, seed: int, iterations: int = 20, points: int = 2 * POINTS, *, gpu: bool = False
+) -> Array:
+    """Return the centroids of a spherical k-means, unit vectors, by faiss on one thread: sums always add in one order.
+
+    It sees at most `points` vectors per cluster, drawn by faiss.
+    """
     import faiss
 
     threads = faiss.omp_get_max_threads()
@@ -54,7 +59,7 @@ def fit(vectors: Array, clusters: int, seed: int, iterations: int = 20) -> Array
     try:
         kmeans = faiss.Kmeans(
             vectors.shape[1], clusters, niter=iterations, seed=seed, spherical=True, min_points_per_centroid=1,
-            max_points_per_centroid=2 * POINTS, verbose=False,
+            max_points_per_centroid=points, verbose=False, gpu=gpu,
         )  # fmt: skip
         kmeans.train(np.ascontiguousarray(vectors))
         return unit(kmeans.centroids)
