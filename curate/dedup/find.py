@@ -4,8 +4,8 @@ A filter with `keys` and `alike` works out of core, step by step, each one a tas
 
     keys -> shuffle -> groups -> signatures of what shares a key -> edges -> components -> stars
 
-In memory stand a bit per sample, the edges, and the ids of samples that have a duplicate. The first four steps leave files in
-a scratch folder, so that a run that was killed goes on where it was. A filter with `cluster` alone gets all its signatures
+In memory stand a bit per sample, the edges, and the ids of samples that have a duplicate. Every step leaves its files in a
+scratch folder, so that a run that was killed goes on where it was. A filter with `cluster` alone gets all its signatures
 at once, in one worker.
 """
 
@@ -196,7 +196,7 @@ def _stars(work: Work, members: pl.DataFrame, engine: Engine) -> pl.DataFrame:
         span = slice(int(begins[at]), int(begins[end]))
         items.append(tasks.Part(number=len(items), rows=rows[span], first=begins[at : end + 1] - begins[at]))
         at = end
-    for _ in engine.map(tasks.Cut(work=work), items):
+    for _ in engine.map(tasks.Cut(work=work), [i for i in items if not work.path("stars", i.number, "npz").exists()]):
         pass
     centre, share, begin = [np.empty(0, np.int64)], [np.empty(0)], 0
     for item in items:

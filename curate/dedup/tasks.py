@@ -117,26 +117,24 @@ class Extract:
     work: Work
 
     def __call__(self, run: Run) -> int:
-        """Write a run's signatures; return how many."""
+        """Write a run's signatures; return how many of its shards have some."""
         marks = np.load(Path(self.work.folder) / "marks.npy", mmap_mode="r")
-        parts, numbers = [], [np.empty(0, np.int64)]
+        schema = pa.schema([("id", pa.string()), *self.work.flt.scores.items()])
+        parts, numbers = [schema.empty_table()], [np.empty(0, np.int64)]
         for shard in run.shards:
             first = run.base + (shard - run.shards.start) * run.shard_rows
             wanted = np.asarray(marks[first : first + run.shard_rows])
             if wanted.any():
                 table, rows = self.work.signatures(run, shard, wanted)
-                parts.append(table)
+                parts.append(table.cast(schema))
                 numbers.append(rows)
-        rows = np.concatenate(numbers)
-        if not len(rows):
-            return 0
         found = pa.concat_tables(parts).combine_chunks()
         columns = {c: _wide(found[c]) for c in self.work.flt.scores}
-        order = of_strings(found["id"].combine_chunks().cast(pa.string()))
-        out = pa.table({"row": rows, ORDER: order, **columns})
+        order = of_strings(pa.concat_arrays(found["id"].chunks) if found.num_rows else pa.array([], pa.string()))
+        out = pa.table({"row": np.concatenate(numbers), ORDER: order, **columns})
         with atomic(self.work.path("extract", run.base, "arrow")) as f, pa.ipc.new_file(f, out.schema) as writer:
             writer.write_table(out)
-        return len(rows)
+        return len(numbers) - 1
 
 
 def _wide(column: pa.ChunkedArray) -> pa.ChunkedArray:

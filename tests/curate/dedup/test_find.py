@@ -1,0 +1,277 @@
+"""The global half of deduplication gives the same bytes on every engine, in any order, however often interrupted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from catalog import ledger
+from catalog.digests import file_digest
+from catalog.store import DatasetVersion, Store
+from curate import recipe as recipes
+from curate import run as runs
+from curate.dedup import find as finding
+from curate.engines import _spill
+from curate.engines.choose import choose, names
+from filters import base
+
+LETTERS = np.random.default_rng(1).choice(list("aeiounrstlm"), (4000, 6)).tolist()
+WORDS = ["".join(w[: 3 + k % 4]) for k, w in enumerate(LETTERS)]
+FILES = 3
+
+
+class Serial:
+    """An engine in this process: backwards, or giving up after so many tasks, if asked."""
+
+    name = "serial"
+    workers = 1
+
+    def __init__(self, *, backwards: bool = False, tasks: int = 1 << 30) -> None:
+        self.backwards, self.left = backwards, tasks
+
+    def map(self, task: Callable[[Any], Any], items: Sequence[Any], *, gpu: bool = False) -> Iterator[Any]:
+        for item in reversed(items) if self.backwards else items:
+            if not self.left:
+                raise KeyboardInterrupt
+            self.left -= 1
+            yield task(item)
+
+    def shuffle(self, make: Any, items: Sequence[Any], reduce: Any, *, scratch: Path) -> Iterator[Any]:
+        return _spill.shuffle(self.map, make, items, reduce, scratch)
+
+    def close(self) -> None:
+        pass
+
+
+def texts(samples: int) -> list[str]:
+    """Documents of 60 words; of ten, one is a copy and two have a word of an earlier one changed: some in chains."""
+    rng = np.random.default_rng(3)
+    out: list[list[str]] = []
+    for i in range(samples):
+        kind = rng.random()
+        if i and kind < 0.3:
+            words = list(out[int(rng.integers(max(0, i - 200), i))])
+            if kind < 0.2:
+                words[int(rng.integers(60))] = WORDS[int(rng.integers(len(WORDS)))]
+        else:
+            words = [WORDS[k] for k in rng.integers(0, len(WORDS), 60)]
+        out.append(words)
+    return [" ".join(words) for words in out]
+
+
+def write(folder: Path, documents: Sequence[str], order: Sequence[int] = tuple(range(FILES))) -> Path:
+    """Write the documents in three files, each under the name that `order` says, and a recipe."""
+    (folder / "texts").mkdir(parents=True)
+    for k, part in enumerate(np.array_split(np.arange(len(documents)), FILES)):
+        lines = [json.dumps({"text": documents[i]}) for i in part]
+        (folder / "texts" / f"{order[k]}.jsonl").write_text("\n".join(lines) + "\n")
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(
+        "name: x\nshard_rows: 40\nsources:\n"
+        "  - {name: texts, format: text, path: texts/*.jsonl, fields: {text: text}, task: text, license: CC0-1.0}\n"
+        "stages:\n  - dedup_exact\n  - {filter: dedup_minhash, prefer: [length]}\n"
+    )
+    return recipe
+
+
+def go(recipe: Path, store: Path, engine: Any = None, **changed: Any) -> DatasetVersion:
+    spec = recipes.read(recipe)
+    spec = recipes.Recipe(**{**vars(spec), **changed})
+    return runs.run(spec, Store(store), engine=engine or Serial(), data=recipe.parent, progress=lambda *_: None).dataset
+
+
+def bytes_of(store: Path) -> dict[str, str]:
+    """Digests of all cluster files, found and decided."""
+    paths = [*store.glob("clusters/*/*.parquet"), *store.glob("datasets/*/*/clusters/*.parquet")]
+    return {p.relative_to(store).as_posix(): file_digest(p) for p in paths}
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("corpus"), texts(600))
+
+
+@pytest.fixture(scope="module")
+def done(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DatasetVersion]:
+    store = tmp_path_factory.mktemp("store")
+    return store, go(recipe, store)
+
+
+@pytest.fixture(autouse=True)
+def many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several parts, runs and cuts although there are few samples."""
+    monkeypatch.setattr(finding, "PART", 50)
+    monkeypatch.setattr(finding, "READ", 100)
+    monkeypatch.setattr(finding, "STAR", 20)
+
+
+def test_what_is_found_out_of_core_is_what_the_definition_says(done: tuple[Path, DatasetVersion]) -> None:
+    """In memory, by id alone: only what is preferred differs, and for `dedup_exact` nothing is."""
+    store = Store(done[0])
+    source = store.source("texts")
+    flt = base.load("dedup_exact")
+    assert flt.cluster is not None
+    parts = [
+        store.samples(source, n, ["id", "digest"]).rename_columns(["id", "signature"]) for n in range(source.shards)
+    ]
+    want = flt.cluster(finding.pa.concat_tables(parts))
+    (path,) = (done[0] / "clusters").glob("dedup_exact@*/*.parquet")
+    assert finding.read_table(path).equals(finding.canonical(pl.DataFrame(pl.from_arrow(want))))
+    assert want.num_rows > 40
+
+
+def test_every_dropped_sample_is_similar_to_the_one_that_stays(done: tuple[Path, DatasetVersion]) -> None:
+    (path,) = done[0].glob("datasets/*/*/clusters/dedup_minhash.parquet")
+    found = pl.read_parquet(path)
+    losers = found.filter(pl.col("rank") > 0)
+    assert losers.height > 60
+    assert losers["similarity"].min() >= 0.7  # type: ignore[operator]
+    keepers = set(found.filter(pl.col("rank") == 0)["id"])
+    assert set(losers["keeper"]) <= keepers
+    assert set(losers["reason"]) == {"length", "id"}
+    length = dict(found.select("id", "length").iter_rows())
+    assert all(length[k] >= length[i] for i, k in losers.select("id", "keeper").iter_rows())
+    survivors = set(Store(done[0]).kept(done[1], "texts")["id"].to_pylist())
+    assert keepers <= survivors
+    assert not set(losers["id"]) & survivors
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_same_bytes_on_every_engine(
+    name: str, workers: int, recipe: Path, done: tuple[Path, DatasetVersion], tmp_path: Path
+) -> None:
+    engine = choose(name, workers=workers, address=None)
+    try:
+        assert go(recipe, tmp_path, engine).digest == done[1].digest
+    finally:
+        engine.close()
+    assert bytes_of(tmp_path) == bytes_of(done[0])
+
+
+def test_the_order_of_tasks_and_the_cut_into_parts_change_nothing(
+    recipe: Path, done: tuple[Path, DatasetVersion], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert go(recipe, tmp_path / "a", Serial(backwards=True)).digest == done[1].digest
+    for name, value in (("PART", 10_000), ("READ", 10_000), ("STAR", 10_000)):
+        monkeypatch.setattr(finding, name, value)
+    assert go(recipe, tmp_path / "b").digest == done[1].digest
+    other = go(recipe, tmp_path / "c", shard_rows=7)
+    assert other.content == done[1].content
+    assert bytes_of(tmp_path / "a") == bytes_of(tmp_path / "b") == bytes_of(done[0])
+    found = {p.partition("/")[2].partition("@")[0]: d for p, d in bytes_of(tmp_path / "c").items() if "clusters/d" in p}
+    assert found == {
+        p.partition("/")[2].partition("@")[0]: d for p, d in bytes_of(done[0]).items() if "clusters/d" in p
+    }
+
+
+def test_shards_in_another_order_give_the_same_clusters_up_to_their_names(
+    done: tuple[Path, DatasetVersion], tmp_path: Path
+) -> None:
+    """Ids hold the name of the file: what was in 0.jsonl is in 2.jsonl now. Lengths alone decide, so all differ."""
+    distinct = [t + " " + "x" * i for i, t in enumerate(texts(600))]
+    order = (2, 0, 1)
+    as_was, moved = write(tmp_path / "a", distinct), write(tmp_path / "b", distinct, order)
+    go(as_was, tmp_path / "as_was")
+    go(moved, tmp_path / "moved")
+    tables = []
+    for store in ("as_was", "moved"):
+        (path,) = (tmp_path / store).glob("datasets/*/*/clusters/dedup_minhash.parquet")
+        tables.append(pl.read_parquet(path))
+    rename = {f"texts/{k}.jsonl": f"texts/{order[k]}.jsonl" for k in range(FILES)}
+
+    def renamed(column: str) -> pl.Expr:
+        file, line = pl.col(column).str.split(":").list.get(0), pl.col(column).str.split(":").list.get(1)
+        return (file.replace_strict(rename) + ":" + line).alias(column)
+
+    columns = ["id", "keeper", "rank", "similarity", "reason"]
+    was = tables[0].with_columns(renamed("id"), renamed("keeper")).select(columns).sort("id")
+    assert was.equals(tables[1].select(columns).sort("id"))
+    assert was.height > 60
+
+
+def test_a_run_that_gave_up_anywhere_in_the_global_half_goes_on(
+    recipe: Path, done: tuple[Path, DatasetVersion], tmp_path: Path
+) -> None:
+    """The engine gives up after 2, 4, 6 .. tasks, each time in the same store, until it is done."""
+    interrupted = 0
+    while True:
+        try:
+            found = go(recipe, tmp_path / "cut", Serial(tasks=2 * (interrupted + 1)))
+        except KeyboardInterrupt:
+            interrupted += 1
+            continue
+        break
+    assert interrupted > 8
+    assert found.digest == done[1].digest
+    assert bytes_of(tmp_path / "cut") == bytes_of(done[0])
+    assert not list((tmp_path / "cut" / "clusters").rglob("*.work"))
+
+
+@pytest.mark.timeout(180)
+def test_kill_9_inside_the_global_half(tmp_path: Path) -> None:
+    """A real run, killed with its workers while groups are being compared; the same command then gives the same bytes."""
+    recipe = write(tmp_path / "corpus", texts(3000))
+    command = [sys.executable, "-m", "cli", "run", str(recipe), "--json", "--workers", "2", "--store"]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
+    victim = subprocess.Popen(
+        [*command, str(tmp_path / "cut")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        while victim.poll() is None and not list((tmp_path / "cut" / "clusters").glob("dedup_minhash@*/*.work/*")):
+            time.sleep(0.001)
+        os.killpg(victim.pid, signal.SIGKILL)
+    finally:
+        victim.communicate()
+    assert victim.returncode == -signal.SIGKILL
+    assert not list((tmp_path / "cut").glob("datasets/*/*/dataset.json"))
+    subprocess.run([*command, str(tmp_path / "cut")], check=True, capture_output=True)
+    assert bytes_of(tmp_path / "cut") == bytes_of(tmp_path / "whole")
+    one, other = (Store(tmp_path / s).dataset("x") for s in ("whole", "cut"))
+    assert one.digest == other.digest
+
+
+def test_a_frozen_source_stays_and_is_in_no_dataset_version(tmp_path: Path) -> None:
+    """What the new source has in common with the frozen one goes, whatever is preferred."""
+    (tmp_path / "a.jsonl").write_text(
+        "".join(json.dumps({"text": t}) + "\n" for t in ("one two three", "four five six"))
+    )
+    (tmp_path / "b.jsonl").write_text(
+        "".join(json.dumps({"text": t}) + "\n" for t in ("seven", "one two three", "seven"))
+    )
+    sources = [
+        {
+            "name": n,
+            "format": "text",
+            "path": f"{n}.jsonl",
+            "fields": {"text": "text"},
+            "task": "text",
+            "license": "CC0-1.0",
+        }
+        for n in ("a", "b")
+    ]
+    stages = [{"filter": "dedup_exact", "prefer": [{"source": ["b", "a"]}]}, "gopher_quality"]
+    raw = {"name": "x", "sources": sources, "frozen": ["a"], "stages": stages}
+    spec = recipes.parse(raw, "test")
+    store = Store(tmp_path / "store")
+    found = runs.run(spec, store, engine=Serial(), data=tmp_path, progress=lambda *_: None).dataset
+    assert [s["name"] for s in found.sources] == ["b"]
+    why = ledger.why(store, found, "b/b.jsonl:2")
+    assert next((v["stage"], v["match"]) for v in why["verdicts"] if not v["keep"]) == ("dedup_exact", "a/a.jsonl:1")
+    members = {m["id"]: m for c in why["clusters"] for m in c["members"]}
+    assert members["b/b.jsonl:2"]["reason"] == "frozen"
+    assert list(store.root.glob("scores/gopher_quality@*/*")) == [
+        p for p in store.root.glob("scores/gopher_quality@*/*") if p.name == store.source("b").digest[:16]
+    ]
+    open_ = recipes.parse({**raw, "frozen": []}, "test")
+    both = runs.run(open_, store, engine=Serial(), data=tmp_path, progress=lambda *_: None).dataset
+    assert both.digest != found.digest
