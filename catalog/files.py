@@ -162,6 +162,15 @@ def _yaml_hint(error: Any) -> str:
     return ""
 
 
+def share(old: Path, new: Path) -> None:
+    """Give an existing file a second name; copy it where the file system has no hard links."""
+    new.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(old, new)
+    except OSError:
+        write_bytes(new, old.read_bytes())
+
+
 def publish(staging: Path, target: Path) -> None:
     """Rename a finished folder to its final name; when the target is there already, it holds the same: drop staging."""
     try:

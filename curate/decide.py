@@ -6,7 +6,6 @@ unchanged rules are shared.
 """
 
 import functools
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,12 +20,12 @@ import polars as pl
 from catalog import ledger
 from catalog.digests import columns_digest, json_digest
 from catalog.errors import UserError
-from catalog.files import publish, remove, sweep, write_bytes
+from catalog.files import publish, remove, share, sweep
 from catalog.judge import Cutoff, Rule, cutoffs, judge, judge_cluster, keepers
 from catalog.schema import CLUSTER
 from catalog.shards import write_table
 from catalog.store import DatasetVersion, SourceVersion, Store
-from curate import pools, prepare
+from curate import contamination, pools
 from curate.chunks import Bound, Chunk, Past, Scores, identity
 from curate.engines.base import Engine
 from curate.prepare import Progress
@@ -64,7 +63,7 @@ def decide(
         for number, (stage, flt) in enumerate(pooling, 1):
             pools.pool(store, flt, stage, train)
             progress("pool", number, len(pooling))
-        for stage, flt in stages:
+        for _, flt in stages:
             if flt.cluster:
                 scores.dedup(flt.name).find(engine=engine, progress=functools.partial(progress, f"cluster {flt.name}"))
     book: Past | Scores = past or scores
@@ -88,7 +87,8 @@ def decide(
     rows = pl.concat(content)
     counted = dict(rows.group_by("source").len().iter_rows())
     kept = {s.name: int(counted.get(s.name, 0)) for s in train}
-    dataset = _record(recipe, stages, ordered, sources, kept, out.hits, out.digest.hexdigest(), rows, volatile)
+    found = contamination.certificates(recipe, store, stages, sources)
+    dataset = _record(recipe, stages, ordered, sources, kept, out.digest.hexdigest(), rows, found, volatile)
     store.save_dataset(dataset, work)
     target = store.dataset_dir(dataset.name, dataset.version)
     if target.exists() and not ledger.whole(store, dataset, cut):
@@ -206,15 +206,6 @@ def ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T]) 
         yield waiting.popleft().result()
 
 
-def share(old: Path, new: Path) -> None:
-    """Give a file of an earlier version a second name; copy it where the file system has no hard links."""
-    new.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(old, new)
-    except OSError:
-        write_bytes(new, old.read_bytes())
-
-
 def _pool(book: Past | Scores, rule: Rule) -> pl.DataFrame:
     return pl.concat([c.value(rule) for c in book.chunks([rule.stage])])
 
@@ -269,9 +260,9 @@ def _record(
     ordered: Sequence[Rule],
     sources: Mapping[str, SourceVersion],
     kept: Mapping[str, int],
-    hits: Mapping[str, int],
     ledger_digest: str,
     content: pl.DataFrame,
+    certificates: Sequence[Mapping[str, Any]],
     volatile: Mapping[str, Any],
 ) -> DatasetVersion:
     train = [sources[s.name] for s in recipe.members]
@@ -285,16 +276,6 @@ def _record(
     if rows != counts["rejected"] + counts["dropped"] + counts["kept"] or content.height != counts["kept"]:
         msg = f"the books do not balance: {counts}, {content.height} kept rows; nothing was written"
         raise UserError(msg, hint="this is a bug in cuvee: please report it with the recipe")
-    certificate = [
-        {
-            "filter": flt.name,
-            "fingerprint": flt.fingerprint,
-            "suite": [{"name": s.name, "digest": s.digest} for s in prepare.suite(stage, recipe, sources)],
-            "hits": hits.get(flt.name, 0),
-        }
-        for stage, flt in stages
-        if flt.build is not None and "match" in flt.scores  # others with an index look for what is alike, not for leaks
-    ]
     fields: dict[str, Any] = {
         "name": recipe.name,
         "recipe": {
@@ -315,7 +296,7 @@ def _record(
         "counts": counts,
         "ledger": ledger_digest,
         "content": columns_digest(content["id"].to_arrow(), content["digest"].to_arrow()),
-        "decontamination": tuple(certificate),
+        "decontamination": tuple(certificates),
     }
     seconds = round(time.monotonic() - volatile["started"], 3)
     extra = {k: v for k, v in volatile.items() if k != "started"} | {"seconds": seconds}

@@ -20,7 +20,7 @@ from curate.engines.base import SHARE, Engine
 from curate.ingest import ingest
 from curate.prepare import Progress
 from curate.recipe import Recipe
-from curate.score import ScoreTask, missing_items, portable, scope
+from curate.score import ScoreTask, missing_items, portable, scope, share_earlier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,9 @@ def score(
     gpu_share: float = SHARE,
 ) -> dict[str, int]:
     """Score what is not scored yet, one fused task per shard."""
-    items, cached = missing_items(store, *scope(stages, sources, frozen))
+    looked_at, filters = scope(stages, sources, frozen)
+    share_earlier(store, [*sources, *frozen], filters)
+    items, cached = missing_items(store, looked_at, filters)
     task = ScoreTask(root=str(store.root.absolute()), filters=tuple(portable(f.name, f.params) for _, f in stages))
     written = samples = 0
     sizes = {s.name: s.samples for s in [*sources, *frozen]}

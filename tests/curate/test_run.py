@@ -125,8 +125,10 @@ def test_the_certificate_names_the_suite(done: tuple[Store, DatasetVersion]) -> 
     store, dataset = done
     (certificate,) = dataset.decontamination
     assert certificate["filter"] == "decontaminate_text"
-    assert certificate["hits"] == 1
-    assert certificate["suite"] == [{"name": "test", "digest": store.source("test").digest}]
+    assert (certificate["hits"], certificate["removed"], certificate["flagged"]) == (1, 1, 0)
+    assert certificate["sets"] == [
+        {"name": "test", "digest": store.source("test").digest, "items": 5, "items_hit": 1, "removed": 1, "flagged": 0}
+    ]
 
 
 def test_a_second_run_does_nothing_and_says_the_same(recipe: Path, done: tuple[Store, DatasetVersion]) -> None:
@@ -177,6 +179,30 @@ def test_what_another_recipe_scored_does_not_change_who_survives(tmp_path: Path)
     fresh = digest(tmp_path / "fresh", ["b"])
     digest(tmp_path / "used", ["a", "b"], name="other")
     assert digest(tmp_path / "used", ["b"]) == fresh
+
+
+def test_a_source_that_was_appended_to_costs_what_is_new_in_it(tmp_path: Path) -> None:
+    """Of 25 rows in shards of 10, the first two shards stay as they are when five rows come to them."""
+
+    def run(rows: int, store: str) -> runs.Result:
+        lines = [json.dumps({"text": f"the text of row {i} " * 20}) for i in range(rows)]
+        (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")
+        source = {
+            "name": "a",
+            "format": "text",
+            "path": "a.jsonl",
+            "fields": {"text": "text"},
+            "task": "text",
+            "license": "MIT",
+        }
+        raw = {"name": "x", "shard_rows": 10, "sources": [source], "stages": ["gopher_quality", "dedup_minhash"]}
+        spec = recipes.parse(raw, "test")
+        return runs.run(spec, Store(tmp_path / store), engine=Serial(), data=tmp_path, progress=lambda *_: None)
+
+    assert run(25, "grown").work["samples_scored"] == 25
+    grown = run(30, "grown")
+    assert grown.work["samples_scored"] == 10
+    assert grown.dataset.digest == run(30, "fresh").dataset.digest
 
 
 def test_lost_scores_stop_the_run(recipe: Path, tmp_path: Path) -> None:
