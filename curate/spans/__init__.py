@@ -1,0 +1,1 @@
+"""Spans that stand in more than one place, found exactly and cut out; see docs/spans.md."""
