@@ -2,12 +2,14 @@
 
 import dataclasses
 import importlib
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from catalog import evals
 from catalog.digests import fingerprint
 from catalog.errors import UserError
 from catalog.files import alone
@@ -90,10 +92,17 @@ def fit_models(
     return out
 
 
-def suite(stage: StageSpec, recipe: Recipe, sources: Mapping[str, SourceVersion]) -> list[SourceVersion]:
-    """Return the sources that a stage looks things up in: those it names, or every evaluation set."""
+def suite(stage: StageSpec, recipe: Recipe, sources: Mapping[str, SourceVersion], store: Store) -> list[SourceVersion]:
+    """Return the sources that a stage looks things up in: those it names, those of a suite it names, or every evaluation set."""
     names = stage.against or tuple(s.name for s in recipe.by_role("eval"))
-    return [sources[n] for n in sorted(names)]
+    found: dict[str, SourceVersion] = {}
+    for name in names:
+        of_suite = evals.members(store, evals.suite(store, name)) if name.startswith(evals.PREFIX) else [sources[name]]
+        for version in of_suite:
+            if found.setdefault(version.name, version).digest != version.digest:
+                msg = f"stage `{stage.filter}` looks at two versions of `{version.name}`: the recipe's and another in `{name}`"
+                raise UserError(msg, hint="leave one of them out of `against`", usage=True)
+    return [found[n] for n in sorted(found)]
 
 
 def resolve(
@@ -119,16 +128,30 @@ def resolve(
                 continue
         flt = base.load(stage.filter, params)
         if flt.build is not None:
-            path = _index(store, flt, suite(stage, recipe, sources))
+            against = suite(stage, recipe, sources, store)
+            path = _index(store, flt, against)
             if not path.exists():
                 if not build:
                     out.append((stage, None))
                     continue
                 progress("index evaluation sets", number, len(recipe.stages))
-                _build_index(store, flt, suite(stage, recipe, sources), path)
+                _build_index(store, flt, against, path)
             flt = base.load(stage.filter, {**params, "index": str(path)})
         out.append((stage, flt))
     return out
+
+
+def indexed(store: Store, name: str, params: Mapping[str, Any], against: Sequence[SourceVersion]) -> base.Filter:
+    """Return a filter bound to an index that is made afresh from `against`; `params` as a dataset's record has them."""
+    kinds = base.load(name).kinds
+    given = {k: float(v) if kinds.get(k) is float else v for k, v in params.items()}  # a record holds no floats
+    flt = base.load(name, given)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "index.parquet"
+        _build_index(store, flt, against, path)
+        bound = base.load(name, {**given, "index": str(path)})
+        _ = bound.fingerprint  # reads the file while it is there
+    return bound
 
 
 def _index(store: Store, flt: base.Filter, against: Sequence[SourceVersion]) -> Path:

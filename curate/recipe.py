@@ -18,7 +18,7 @@ stages:                                    # bounds decide first, in this order;
     bounds: {clip_score: {top: 0.7, per: source}}    # or {min: .., max: ..}; {} looks but never drops
     tasks: [caption, vqa]                  # only these; also: sources: [...]
   - filter: decontaminate_text
-    against: [heldout]                     # default: every source with role eval
+    against: [heldout]                     # default: every source with role eval; also "suite:NAME" of `cuvee evals`
   - filter: dedup_minhash
     prefer: [clip_score.clip_score]        # who survives: highest first; ties by id (curate/dedup/criteria.py has all criteria)
 mixture: {...}                             # a mixture spec (docs/mixtures.md), locked at the end of the run
@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from catalog import evals
 from catalog.errors import UserError, nearest, unknown_keys
 from catalog.files import read_yaml
 from catalog.judge import Rule, bound_fields
@@ -213,7 +214,8 @@ def _stage(raw: Any, sources: tuple[SourceSpec, ...], models: tuple[ModelSpec, .
         ("sources", [s.name for s in sources], "source"),
         ("against", [s.name for s in sources if s.role != "train"], "source with role `eval` or `fit`"),
     ):
-        _known(_list(raw.get(key) or [], f"`{key}` of {where}"), known, what, where)
+        named = _list(raw.get(key) or [], f"`{key}` of {where}")
+        _known([n for n in named if not (key == "against" and str(n).startswith(evals.PREFIX))], known, what, where)
     _known(_list(raw.get("tasks") or [], f"`tasks` of {where}"), list(TASKS), "task", where)
     return StageSpec(
         filter=name,

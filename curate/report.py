@@ -29,6 +29,7 @@ from catalog.judge import Rule
 from catalog.ledger import Ledger, funnel
 from catalog.shards import MediaReader
 from catalog.store import DatasetVersion, Store
+from curate import contamination
 
 Array = npt.NDArray[Any]
 THUMB = 160  # pixels, longer side
@@ -66,6 +67,15 @@ def write(store: Store, dataset: DatasetVersion, out: Path, *, gallery: int = 12
     environment.filters |= {"count": lambda n: f"{int(n):,}", "share": _share, "percent": _percent}
     html = environment.get_template("report.html.jinja").render(page.context())
     write_bytes(out, html.encode("utf-8", "replace"))
+    return out
+
+
+def _leaks(store: Store, dataset: DatasetVersion) -> list[dict[str, Any]]:
+    """Return what the page says of decontamination, its texts with control characters made visible."""
+    out = contamination.section(store, dataset)
+    for stage in out:
+        for shown in stage["examples"]:
+            shown |= {k: visible(str(shown[k])) for k in ("id", "match", "text", "item")}
     return out
 
 
@@ -130,7 +140,7 @@ class _Page:
             "kept_cards": [self._card(p) for p in overall],
             "sources": self._sources(),
             "by_source": self._by_source(dropping),
-            "decontamination": d.decontamination,
+            "decontamination": _leaks(self._store, d),
         }
 
     def _reasons(self) -> list[tuple[str, int]]:
@@ -338,7 +348,7 @@ class _Cards:
                     for shard, at in wanted.items():
                         table = self._store.samples(version, shard, ["id", "messages", "media"]).take(at)
                         for sample in table.to_pylist():
-                            self._found[sample["id"]] = (_text(sample["messages"]), _thumbnail(sample["media"], media))
+                            self._found[sample["id"]] = (_text(sample["messages"]), thumbnail(sample["media"], media))
             except UserError:
                 continue  # a lost shard costs its examples, not the report
 
@@ -366,7 +376,7 @@ def visible(text: str) -> str:
     return "".join(out)
 
 
-def _thumbnail(media: Sequence[dict[str, Any]], reader: MediaReader) -> str:
+def thumbnail(media: Sequence[dict[str, Any]], reader: MediaReader) -> str:
     """Return the first image as a data URI made from its pixels alone, or nothing."""
     first = next((m for m in media or () if m["kind"] == "image" and m["shard"]), None)
     if first is None:
