@@ -112,10 +112,12 @@ def build(root: Path, rows: int, *, images: bool = True, more: int = 0) -> tuple
         counts={"rows": rows + 3, "rejected": 3, "dropped": rows - kept, "kept": kept}, ledger=sha256(b"led"),
         content=sha256(b"con"), volatile={"created_at": "2026-11-22T12:00:00Z", "engine": "local", "seconds": 12.5},
         decontamination=(
-            {"filter": "decontaminate_text", "version": 3, "fingerprint": "0" * 16, "params": {},
-             "bounds": {"overlap": {"max": "0.5"}}, "suite": sha256(b"s"), "sources": [], "tasks": [], "total": rows, "looked_at": rows, "scored": rows, "broken": 0,
-             "sets": [{"name": "bench", "digest": sha256(b"b"), "items": 9, "items_hit": 3, "removed": 4, "flagged": 0}],
-             "hits": 4, "removed": 4, "flagged": 0},
+            {
+                "filter": "decontaminate_text", "version": 3, "fingerprint": "0" * 16, "params": {}, "suite": sha256(b"s"),
+                "bounds": {"overlap": {"max": "0.5"}}, "sources": [], "tasks": [], "total": rows, "looked_at": rows,
+                "scored": rows, "broken": 0, "hits": 4, "removed": 4, "flagged": 0,
+                "sets": [{"name": "bench", "digest": sha256(b"b"), "items": 9, "items_hit": 3, "removed": 4, "flagged": 0}],
+            },
         ),
     )  # fmt: skip
     folder = store.dataset_dir("clean", dataset.version)
