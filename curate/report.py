@@ -39,6 +39,7 @@ CLUSTERS = 4  # shown per stage
 NEAR = 3  # samples on each side of a bound
 MANY = 12  # with more rules than this, sections are closed and galleries half as large
 PAIRS = 8  # of rules that overlap most
+SQUARE = 24  # rules in the matrix of overlaps: more columns than that fit no page
 MAX_PIXELS = 64_000_000
 
 
@@ -133,7 +134,7 @@ class _Page:
             "dropping": dropping,
             "idle": [f for f in self._funnel if not f["alone"]],
             "overlap": self._overlap(dropping),
-            "widest": max([int(d.counts["rows"]), 1]),
+            "most": max([1, *(f["alone"] for f in dropping)]),
             "samples": len(self._ids),
             "stages": _by_stage(sections),
             "open": len(self._rules) <= MANY,
@@ -246,18 +247,21 @@ class _Page:
     # -- all rules together ----------------------------------------------------------------------------------------
 
     def _overlap(self, dropping: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Return the matrix of the rules that drop anything, and the pairs that agree most."""
-        at = [f["number"] - 1 for f in dropping]
+        """Return the matrix of the rules that drop most, and of all that drop anything the pairs that agree most."""
+        largest = sorted(dropping, key=lambda f: -f["alone"])[:SQUARE]
+        square = [f for f in dropping if f in largest]
+        at = [f["number"] - 1 for f in square]
         rows = [
             {
                 **f,
                 "cells": [
                     {"both": int(self._both[i][j]), "share": self._both[i][j] / self._both[i][i], "label": g["label"]}
-                    for j, g in zip(at, dropping, strict=True)
+                    for j, g in zip(at, square, strict=True)
                 ],
             }
-            for i, f in zip(at, dropping, strict=True)
+            for i, f in zip(at, square, strict=True)
         ]
+        at = [f["number"] - 1 for f in dropping]
         pairs: list[dict[str, Any]] = []
         for n, i in enumerate(at):
             for m, j in enumerate(at[n + 1 :], n + 1):
@@ -265,8 +269,8 @@ class _Page:
                 either = int(self._both[i][i] + self._both[j][j]) - both
                 if both:
                     pairs.append({"a": dropping[n], "b": dropping[m], "both": both, "jaccard": both / either})
-        pairs.sort(key=lambda p: (-p["jaccard"], p["a"]["number"], p["b"]["number"]))
-        return {"rows": rows, "pairs": pairs[:PAIRS]}
+        pairs.sort(key=lambda p: (-p["jaccard"], -p["both"], p["a"]["number"], p["b"]["number"]))
+        return {"rows": rows, "pairs": pairs[:PAIRS], "of": len(dropping)}
 
     def _sources(self) -> list[dict[str, Any]]:
         return [dict(s) for s in self._dataset.sources]

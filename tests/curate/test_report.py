@@ -224,15 +224,51 @@ def test_forty_rules_stay_readable(tmp_path: Path) -> None:
     assert links <= anchors, links - anchors
     assert {f"s{n}" for n in range(1, 44)} <= anchors
     details = [a for t, a in tags.seen if t == "details"]
-    assert len(details) == 43
-    # Every second one of the forty drops nothing: told in one line, and its section is closed.
-    idle = re.search(r"(\d+) rules drop nothing: (.*?)</p>", html, re.DOTALL)
+    assert len(details) == 43 + 1
+    # Every second one of the forty drops nothing: told in one folded list, and its section is closed.
+    idle = re.search(r"(\d+) rules drop nothing</summary>(.*?)</details>", html, re.DOTALL)
     assert idle
     assert idle[1] == "20"
     assert re.findall(r">(rule_\d+\.x)<", idle[2]) == [f"rule_{n}.x" for n in range(0, 40, 2)]
     matrix = html[html.index('id="overlap"') : html.index("Rules that agree most")]
     assert matrix.count("<td") == 23 * 23
     assert "rule_0.x" not in matrix
+    assert html.index('id="sources"') < html.index('id="funnel"')
+    assert 'class="dense"' in html
+
+
+def test_the_matrix_of_overlaps_fits_a_page(tmp_path: Path) -> None:
+    store, dataset = build(tmp_path, 300, more=80)
+    html = report.write(store, dataset, tmp_path / "report.html").read_text()
+    matrix = html[html.index('id="overlap"') : html.index("Rules that agree most")]
+    assert "The 24 rules that drop most, of 43." in matrix
+    assert matrix.count("<td") == 24 * 24
+    # What drops most is in it, in the order of the recipe.
+    alone = [int(n.replace(",", "")) for n in re.findall(r"<th>([\d,]+)</th></tr>", matrix)]
+    funnel = html[html.index('id="funnel"') : html.index('class="idle"')]
+    drops = [int(n.replace(",", "")) for n in re.findall(r"</a></td><td>([\d,]+)</td>", funnel)]
+    assert sorted(alone, reverse=True) == sorted(drops, reverse=True)[:24]
+    numbers = [int(n) for n in re.findall(r'<th title="[^"]*">(\d+)</th>', matrix)]
+    assert numbers == sorted(numbers)
+
+
+def test_bars_are_as_long_as_the_counts_beside_them(html: str) -> None:
+    funnel = html[
+        html.index('id="funnel"') : html.index("Rules by source")
+        if "Rules by source" in html
+        else html.index('id="overlap"')
+    ]
+    rows = re.findall(
+        r'</a></td><td>([\d,]+)</td><td>([\d,]+)</td>.*?bar of" style="width:([\d.]+)%"><i style="width:([\d.]+)%"',
+        funnel,
+        re.DOTALL,
+    )
+    assert rows
+    counts = [(int(a.replace(",", "")), int(f.replace(",", ""))) for a, f, *_ in rows]
+    most = max(a for a, _ in counts)
+    for (alone, first), (_, _, outer, inner) in zip(counts, rows, strict=True):
+        assert float(outer) == pytest.approx(100 * alone / most, abs=0.01)
+        assert float(inner) == pytest.approx(100 * first / alone, abs=0.01)
 
 
 def test_both_sides_of_a_bound_are_shown_and_named(html: str) -> None:
