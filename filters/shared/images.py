@@ -8,12 +8,15 @@ a batch of photos from a camera fits into memory; the true size stands in the sc
 A filter measures planes (`images.measure`; `filters/shared/planes.py`: three small cuts of each picture, made for
 numba), or takes `images[row]`, the pictures themselves, RGB, uint8, H x W x 3. Both come of one decode. A JPEG is kept as
 it is stored, in luma and colour differences: its luma is measured as it is, and its RGB is to the bit what libjpeg makes.
+Where nobody wants the pictures themselves, the common JPEG is decoded by a decoder of our own (`filters/shared/baseline.py`),
+which makes the same planes of it.
 """
 
 import ctypes
 import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -169,6 +172,15 @@ def _memory(image: Image.Image) -> tuple[Floats, bool]:
         return np.frombuffer(image.tobytes("raw", raw), kind).reshape(height, -1), False
 
 
+@dataclass(kw_only=True)
+class _Last:
+    """The last picture that Pillow decoded, whose memory takes up the next one where that has the same size."""
+
+    image: Image.Image | None = None
+    pixels: Floats = field(default_factory=lambda: np.zeros(0))
+    own: bool = False
+
+
 Measure = Callable[[Cuts], Floats]
 """From the planes of n pictures to n rows of k numbers, in new memory; a row does not depend on which pictures come together."""
 
@@ -241,17 +253,31 @@ class Images:
             self._kept.pop(number, None)
         return self._pixels[number]
 
-    def _open(self, number: int, into: Image.Image | None = None) -> Image.Image | None:
+    def _read(self, number: int) -> bytes:
+        self.decoded += 1
+        return self._reader.read(*self._where[number])
+
+    def _open(self, number: int) -> Image.Image | None:
         if number in self._kept:
             return self._kept[number]
-        self.decoded += 1
-        data = self._reader.read(*self._where[number])
-        if not self._keep:
-            return _opened(data, into)
-        opened = _opened(data)
-        if number not in self._pixels:
+        opened = _opened(self._read(number))
+        if self._keep and number not in self._pixels:
             self._kept[number] = opened
         return opened
+
+    def _cut(self, number: int, cutter: Cutter, last: "_Last") -> bool:
+        """Cut one picture; False where there is none."""
+        data = b"" if self._keep else self._read(number)
+        if not self._keep and cutter.add_jpeg(data):
+            return True
+        opened = self._open(number) if self._keep else _opened(data, last.image)
+        if opened is None:
+            return False
+        if opened is not last.image or not last.own:
+            last.pixels, last.own = _memory(opened)
+        last.image = opened
+        cutter.add(last.pixels, opened.width, luma=opened.mode == "YCbCr")
+        return True
 
     def measure(self, of: Measure) -> tuple[Floats, Floats]:
         """Return (row of each image, what `of` says of each image as n x k): NaN, or 0 in integers, where there is no
@@ -261,7 +287,7 @@ class Images:
         return self.row, self._measured[of][self._at]
 
     def _take(self, wanted: Sequence[Measure]) -> dict[Measure, Floats]:
-        cutter = Cutter(GROUP)
+        cutter, last = Cutter(GROUP), _Last()
         known = np.zeros(len(self._where), bool)
         parts: dict[Measure, list[Floats]] = {m: [] for m in wanted}
 
@@ -272,15 +298,8 @@ class Images:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            last, pixels, own = None, np.zeros(0), False
             for number in range(len(known)):
-                opened = self._open(number, last)
-                if opened is not None:
-                    known[number] = True
-                    if opened is not last or not own:
-                        pixels, own = _memory(opened)
-                    cutter.add(pixels, opened.width, luma=opened.mode == "YCbCr")
-                    last = opened
+                known[number] = self._cut(number, cutter, last)
                 if cutter.full:
                     flush()
             flush()

@@ -14,9 +14,23 @@ a kernel measures all of them.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from filters.shared.baseline import (
+    HEIGHT,
+    PARTS,
+    START_1,
+    START_2,
+    STRIDE,
+    STRIDE_2,
+    TALL,
+    WIDE,
+    WIDTH,
+    Decoder,
+    decode,
+)  # fmt: skip
 from filters.shared.jpeg import colour
 from filters.shared.text import Array, borrowed, inlined, kernel
 
@@ -60,70 +74,48 @@ class Cutter:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._stores = (
-            _Store(np.empty(most * SIDE * SIDE, np.uint8), most),
-            _Store(np.empty(most * SIDE * SIDE, np.uint8), most),
-            _Store(np.empty(most * POINTS, np.uint32), most),
-        )
+        self._n = 0
+        self._small = np.empty(most * SIDE * SIDE, np.uint8)
+        self._window = np.empty(most * SIDE * SIDE, np.uint8)
+        self._lattice = np.empty(most * POINTS, np.uint32)
+        self._places = np.zeros((3, 3, most + 1), np.int64)  # of each plane: where it begins, height, width
+        self._decoder = Decoder()
 
     def add(self, pixels: Array, width: int, *, luma: bool = False) -> None:
         """Cut one picture: uint32 H x W (red in the lowest byte; with `luma`, YCbCr), or uint8 H x W (grey); rows may be
         longer than `width`."""
-        small, window, lattice = self._stores
-        height = pixels.shape[0]
-        wh, ww = min(height, SIDE), min(width, SIDE)
-        down, across = lattice_steps(height, width)
-        _cut(
-            pixels,
-            width,
-            int(luma),
-            small.take(*small_size(height, width)),
-            window.take(wh, ww),
-            lattice.take(lattice_length(height, down), lattice_length(width, across)),
-            (height - wh) // 2 // BLOCK * BLOCK,
-            (width - ww) // 2 // BLOCK * BLOCK,
-            down,
-            across,
+        _add(pixels, width, luma, self._n, self._places, self._small, self._window, self._lattice)
+        self._n += 1
+
+    def add_jpeg(self, data: bytes) -> bool:
+        """Decode and cut one picture; False where it is not a JPEG of the common kind (`filters/shared/baseline.py`)."""
+        file = np.frombuffer(data, np.uint8)
+        added: bool = _add_jpeg(
+            file, *self._decoder.memory, self._n, self._places, self._small, self._window, self._lattice
         )
+        self._n += added
+        return added
 
     @property
     def full(self) -> bool:
         """Whether there is room for no other picture."""
-        return self._stores[0].n == self._most
+        return self._n == self._most
 
     def take(self) -> Cuts:
         """Return what was cut since the last call; the next picture is cut over it."""
-        small, window, lattice = (store.planes() for store in self._stores)
+        n, self._n = self._n, 0
+        small, window, lattice = (
+            Planes(data=data, first=places[0, : n + 1], height=places[1, :n], width=places[2, :n])
+            for data, places in (
+                (self._small, self._places[0]),
+                (self._window, self._places[1]),
+                (self._lattice, self._places[2]),
+            )
+        )
         return Cuts(small=small, window=window, lattice=lattice)
 
 
-class _Store:
-    """Planes end to end in one piece of memory."""
-
-    def __init__(self, data: Array, most: int) -> None:
-        self._data = data
-        self._shapes = np.zeros((2, most), np.int64)
-        self._first = np.zeros(most + 1, np.int64)
-        self.n = 0
-        self._end = 0
-
-    def take(self, height: int, width: int) -> Array:
-        """Return the place for the next plane."""
-        start, self._end = self._end, self._end + height * width
-        self._shapes[0, self.n] = height
-        self._shapes[1, self.n] = width
-        self.n += 1
-        self._first[self.n] = self._end
-        place: Array = self._data[start : self._end].reshape(height, width)
-        return place
-
-    def planes(self) -> Planes:
-        """Return the planes, and begin again."""
-        n, self.n, self._end = self.n, 0, 0
-        height, width = self._shapes
-        return Planes(data=self._data, first=self._first[: n + 1], height=height[:n], width=width[:n])
-
-
+@kernel
 def small_size(height: int, width: int) -> tuple[int, int]:
     """Return (height, width) of the `small` plane of a picture."""
     longer = max(height, width)
@@ -132,6 +124,7 @@ def small_size(height: int, width: int) -> tuple[int, int]:
     return max(1, round(height * SIDE / longer)), max(1, round(width * SIDE / longer))
 
 
+@kernel
 def lattice_steps(height: int, width: int) -> tuple[int, int]:
     """Return (k rows, l columns), both odd, k = l or the next odd number, the first that give at most `POINTS`
     pixels."""
@@ -144,9 +137,57 @@ def lattice_steps(height: int, width: int) -> tuple[int, int]:
     return down, across
 
 
+@kernel
 def lattice_length(length: int, step: int) -> int:
     """Return how many of `length` pixels lie on a lattice of every `step`-th, the first in the middle of a step."""
     return -(-(length - step // 2) // step) if length > step // 2 else 0
+
+
+@kernel
+def _placed(places: Array, plane: int, k: int, data: Array, height: int, width: int) -> Array:
+    """Return the place for one plane of picture k, right after the last one."""
+    begin = places[plane, 0, k]
+    places[plane, 0, k + 1] = begin + height * width
+    places[plane, 1, k] = height
+    places[plane, 2, k] = width
+    return data[begin : begin + height * width].reshape(height, width)
+
+
+@kernel
+def _add(
+    pixels: Array, width: int, luma: Any, k: int, places: Array, small: Array, window: Array, lattice: Array
+) -> None:
+    height = pixels.shape[0]
+    down, across = lattice_steps(height, width)
+    points = _placed(places, 2, k, lattice, lattice_length(height, down), lattice_length(width, across))
+    _pick_all(pixels, luma, down, across, points)
+    sh, sw = small_size(height, width)
+    wh, ww = min(height, SIDE), min(width, SIDE)
+    _cut(
+        pixels, width, luma, _placed(places, 0, k, small, sh, sw), _placed(places, 1, k, window, wh, ww),
+        (height - wh) // 2 // BLOCK * BLOCK, (width - ww) // 2 // BLOCK * BLOCK,
+    )  # fmt: skip
+
+
+@kernel
+def _add_jpeg(
+    data: Array, planes: Array, frame: Array, bits: Array, look: Array, codes: Array, steps: Array,
+    k: int, places: Array, small: Array, window: Array, lattice: Array,
+) -> bool:  # fmt: skip
+    if not decode(data, planes, frame, bits, look, codes, steps):
+        return False
+    height, width, stride = frame[HEIGHT], frame[WIDTH], frame[STRIDE]
+    down, across = lattice_steps(height, width)
+    points = _placed(places, 2, k, lattice, lattice_length(height, down), lattice_length(width, across))
+    _pick_stored(planes, frame, down, across, points)
+    sh, sw = small_size(height, width)
+    wh, ww = min(height, SIDE), min(width, SIDE)
+    _cut(
+        planes[: height * stride].reshape(height, stride), width, False,
+        _placed(places, 0, k, small, sh, sw), _placed(places, 1, k, window, wh, ww),
+        (height - wh) // 2 // BLOCK * BLOCK, (width - ww) // 2 // BLOCK * BLOCK,
+    )  # fmt: skip
+    return True
 
 
 @inlined
@@ -197,7 +238,7 @@ def _plus(total: Array, row: Array) -> None:
 
 
 @inlined
-def _add(total: Array, row: Array, part: int) -> None:
+def _add_part(total: Array, row: Array, part: int) -> None:
     weight = np.int32(part)
     for x in range(total.size):
         total[x] += weight * np.int32(row[x])
@@ -219,19 +260,118 @@ def _colours(pixels: Array) -> None:
 
 @inlined
 def _pick_grey(pixels: Array, to: Array, begin: int, step: int) -> None:
+    at = np.uint64(begin)
     for j in range(to.size):
-        to[j] = np.uint32(pixels[begin + j * step]) * np.uint32(0x010101)
+        to[j] = np.uint32(pixels[at]) * np.uint32(0x010101)
+        at += np.uint64(step)
 
 
 @kernel
-def _cut(
-    pixels: Array, width: int, luma: int, small: Array, window: Array, lattice: Array,
-    top: int, left: int, down: int, across: int,
-) -> None:  # fmt: skip
-    """Fill the three planes from `pixels` in one pass over its rows."""
+def _pick_all(pixels: Array, luma: Any, down: int, across: int, to: Array) -> None:
+    """Fill the lattice `to` with every `across`-th pixel of every `down`-th row."""
+    source, points = borrowed(pixels), borrowed(to)
+    for i in range(to.shape[0]):
+        if pixels.itemsize == 4:
+            _pick(source[down // 2 + i * down], points[i], across // 2, across)
+            if luma:
+                _colours(points[i])
+        else:
+            _pick_grey(source[down // 2 + i * down], points[i], across // 2, across)
+
+
+@inlined
+def _all(luma: Array, blue: Array, red: Array, row: Array) -> None:
+    for x in range(row.size):
+        row[x] = np.uint32(luma[x]) | np.uint32(blue[x]) << np.uint32(8) | np.uint32(red[x]) << np.uint32(16)
+
+
+@inlined
+def _blend(here: Array, other: Array, to: Array) -> None:
+    for x in range(here.size):
+        to[x] = np.uint16(3) * np.uint16(here[x]) + np.uint16(other[x])
+
+
+@inlined
+def _same(here: Array, to: Array) -> None:
+    for x in range(here.size):
+        to[x] = here[x]
+
+
+@inlined
+def _mix(three: Any, one: Any, half: int, bits: int) -> Any:
+    return np.uint32((three + np.int32(one) + np.int32(half)) >> np.int32(bits))
+
+
+@inlined
+def _enlarged1(luma: Array, blue: Array, red: Array, row: Array) -> None:
+    """Fill a row of YCbCr from colour differences of every second pixel, which have one more at either end."""
+    for x in range(blue.size - 2):
+        b, r = np.int32(3) * np.int32(blue[x + 1]), np.int32(3) * np.int32(red[x + 1])
+        b0, b2 = _mix(b, blue[x], 1, 2), _mix(b, blue[x + 2], 2, 2)
+        r0, r2 = _mix(r, red[x], 1, 2), _mix(r, red[x + 2], 2, 2)
+        row[2 * x] = np.uint32(luma[2 * x]) | b0 << np.uint32(8) | r0 << np.uint32(16)
+        row[2 * x + 1] = np.uint32(luma[2 * x + 1]) | b2 << np.uint32(8) | r2 << np.uint32(16)
+
+
+@inlined
+def _enlarged2(luma: Array, blue: Array, red: Array, row: Array) -> None:
+    """The same, from sums of four of them."""
+    for x in range(blue.size - 2):
+        b, r = np.int32(3) * np.int32(blue[x + 1]), np.int32(3) * np.int32(red[x + 1])
+        b0, b2 = _mix(b, blue[x], 8, 4), _mix(b, blue[x + 2], 7, 4)
+        r0, r2 = _mix(r, red[x], 8, 4), _mix(r, red[x + 2], 7, 4)
+        row[2 * x] = np.uint32(luma[2 * x]) | b0 << np.uint32(8) | r0 << np.uint32(16)
+        row[2 * x + 1] = np.uint32(luma[2 * x + 1]) | b2 << np.uint32(8) | r2 << np.uint32(16)
+
+
+@kernel
+def _pick_stored(planes: Array, frame: Array, down: int, across: int, to: Array) -> None:
+    """Fill the lattice `to` with the colours of every `across`-th pixel of every `down`-th row, as libjpeg has them: where
+    there are fewer colour differences than pixels, each is mixed from the nearest ones, 3 to 1 in either direction."""
+    data, points = borrowed(planes), borrowed(to)
+    stride, stride_2, start_1, start_2 = frame[STRIDE], frame[STRIDE_2], frame[START_1], frame[START_2]
+    tall = frame[TALL]
+    rows = -(-frame[HEIGHT] // tall)
+    n = -(-frame[WIDTH] // frame[WIDE])
+    made = np.empty(2 * n, np.uint32)
+    sums = np.empty((2, n + 2), np.uint16)
+    row, blue, red = borrowed(made), borrowed(sums)[0], borrowed(sums)[1]
+    for i in range(to.shape[0]):
+        y = down // 2 + i * down
+        luma = data[y * stride : (y + 1) * stride]
+        if frame[PARTS] == 1:
+            _pick_grey(luma, points[i], across // 2, across)
+            continue
+        at = y // tall
+        b = data[start_1 + at * stride_2 : start_1 + at * stride_2 + n]
+        r = data[start_2 + at * stride_2 : start_2 + at * stride_2 + n]
+        if frame[WIDE] == 1:
+            _all(luma[:n], b, r, row[:n])
+        else:
+            if tall == 2:
+                other = min(max(at + 2 * (y % 2) - 1, 0), rows - 1) * stride_2
+                _blend(b, data[start_1 + other : start_1 + other + n], blue[1 : n + 1])
+                _blend(r, data[start_2 + other : start_2 + other + n], red[1 : n + 1])
+            else:
+                _same(b, blue[1 : n + 1])
+                _same(r, red[1 : n + 1])
+            blue[0], blue[n + 1] = blue[1], blue[n]
+            red[0], red[n + 1] = red[1], red[n]
+            if tall == 2:
+                _enlarged2(luma, blue, red, row)
+            else:
+                _enlarged1(luma, blue, red, row)
+        _pick(row, points[i], across // 2, across)
+        _colours(points[i])
+    made[0] = sums[0, 0] = 0  # held until here
+
+
+@kernel
+def _cut(pixels: Array, width: int, luma: Any, small: Array, window: Array, top: int, left: int) -> None:
+    """Fill the two grey planes from `pixels` in one pass over its rows."""
     height = pixels.shape[0]
     sh, sw = small.shape
-    at, to, middle, points = borrowed(pixels), borrowed(small), borrowed(window), borrowed(lattice)
+    at, to, middle = borrowed(pixels), borrowed(small), borrowed(window)
     four = pixels.itemsize == 4  # bytes a pixel
     both = np.zeros((2, width), np.int32)
     row, total = borrowed(both)[0], borrowed(both)[1]
@@ -241,26 +381,17 @@ def _cut(
     out = 0  # the row of `small` that is being summed
     for y in range(height):
         source = at[y]
-        if y % down == down // 2:
-            if four:
-                _pick(source, points[y // down], across // 2, across)
-                if luma:
-                    _colours(points[y // down])
-            else:
-                _pick_grey(source, points[y // down], across // 2, across)
         seen = top <= y < top + window.shape[0]
         if four and whole and not seen and each > 1:
             if luma:
                 _first_plus(source, total)
             else:
                 _luma_plus(source, total)
-        else:
-            if four and luma:
+        elif four:
+            if luma:
                 _first(source, row)
-            elif four:
-                _luma(source, row)
             else:
-                _copy(source, row)
+                _luma(source, row)
             if seen:
                 _copy(row[left:], middle[y - top])
             if each == 1 and width == sw:
@@ -268,6 +399,14 @@ def _cut(
                 continue
             if whole:
                 _plus(total, row)
+        else:
+            if seen:
+                _copy(source[left:], middle[y - top])
+            if each == 1 and width == sw:
+                _copy(source, to[y])
+                continue
+            if whole:
+                _plus(total, source)
         if whole:
             if (y + 1) % each == 0:
                 average(total, to[out], scale)
@@ -275,12 +414,20 @@ def _cut(
                 out += 1
             continue
         # In units in which a picture row is `sh` high and an output row `height`: how much of this row is the current one's.
-        _add(total, row, min((y + 1) * sh, (out + 1) * height) - y * sh)
+        part = min((y + 1) * sh, (out + 1) * height) - y * sh
+        if four:
+            _add_part(total, row, part)
+        else:
+            _add_part(total, source, part)
         if (y + 1) * sh >= (out + 1) * height:
             average(total, to[out], scale)
             total[:] = 0
             out += 1
-            _add(total, row, (y + 1) * sh - out * height)
+            part = (y + 1) * sh - out * height
+            if four:
+                _add_part(total, row, part)
+            else:
+                _add_part(total, source, part)
     both[0, 0] = 0  # held until here
 
 
@@ -350,10 +497,10 @@ def shrink(plane: Array, to: Array) -> None:
                 total[:] = 0
                 out += 1
             continue
-        _add(total, source[y], min((y + 1) * down, (out + 1) * height) - y * down)
+        _add_part(total, source[y], min((y + 1) * down, (out + 1) * height) - y * down)
         if (y + 1) * down >= (out + 1) * height:
             average(total, cells[out], scale)
             total[:] = 0
             out += 1
-            _add(total, source[y], (y + 1) * down - out * height)
+            _add_part(total, source[y], (y + 1) * down - out * height)
     sums[0] = 0  # held until here

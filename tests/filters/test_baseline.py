@@ -1,0 +1,158 @@
+"""The decoder of common JPEGs: what it takes comes out as libjpeg has it, to the bit; all else it leaves alone."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, features
+
+from filters.shared.baseline import SIDE, Decoder
+from filters.shared.planes import Cuts, Cutter, lattice_steps
+from tests.filters.pictures import photo
+from tests.filters.test_jpeg import OTHER, exif, noise, pillow, saved
+
+RNG = np.random.default_rng(7)
+DECODER = Decoder()
+SIZES = [(1, 1), (5, 3), (8, 8), (17, 5), (16, 33), (250, 333), (511, 64)]
+
+
+def luma(data: bytes) -> np.ndarray:
+    image = Image.open(io.BytesIO(data))
+    image.draft("YCbCr" if image.mode == "RGB" else image.mode, None)
+    return np.asarray(image.getchannel(0))
+
+
+def same(data: bytes) -> bool:
+    """Tell whether a file is taken, having checked that its luma and the colours of its lattice are right."""
+    if not DECODER.decode(data):
+        return False
+    assert np.array_equal(DECODER.luma(), luma(data))
+    cutter = Cutter(1)
+    assert cutter.add_jpeg(data)
+    lattice, colours = cutter.take().lattice, pillow(data).astype(np.uint32)
+    down, across = lattice_steps(*colours.shape[:2])
+    points = colours[down // 2 :: down, across // 2 :: across]
+    assert np.array_equal(lattice[0], points[..., 0] | points[..., 1] << 8 | points[..., 2] << 16)
+    return True
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("size", SIZES)
+def test_pixels_are_those_of_libjpeg(size: tuple[int, int], subsampling: int) -> None:
+    for picture in (noise(*size), Image.fromarray(photo(3, size[1], size[0]))):
+        for quality in (3, 30, 75, 95, 100):
+            taken = same(saved(picture, quality=quality, subsampling=subsampling))
+            assert taken or (size[0] < 5 and subsampling)  # libjpeg enlarges those of one or two columns in another way
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_grey(size: tuple[int, int]) -> None:
+    assert same(saved(noise(*size).convert("L")))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimize": True},
+        {"restart_marker_blocks": 1},
+        {"restart_marker_rows": 1},
+        {"restart_marker_blocks": 7, "subsampling": 0},
+    ],
+)
+def test_other_codes_and_restarts(options: dict[str, object]) -> None:
+    for k in range(3):
+        assert same(saved(Image.fromarray(photo(k, 120, 333)), quality=85, **options))
+
+
+def test_print_is_decoded_too() -> None:
+    """Black on white has the largest coefficients that there are; those of random black and white are at their limit."""
+    page = Image.new("L", (200, 100), 255)
+    ImageDraw.Draw(page).multiline_text((3, 3), "the quick brown fox\njumps over the lazy dog\n" * 3, 0)
+    assert same(saved(page.convert("RGB"), quality=95))
+    for quality in (5, 50, 95, 100):
+        same(saved(Image.fromarray((RNG.integers(0, 2, (64, 64)) * 255).astype(np.uint8)), quality=quality))
+
+
+def test_one_after_another() -> None:
+    """Tables of the file before are used where they are the same, and only there."""
+    picture = Image.fromarray(photo(1, 90, 130))
+    files = [saved(picture, optimize=o, quality=q) for q in (40, 90) for o in (False, True, True, False)]
+    for k in RNG.integers(0, len(files), 30):
+        assert same(files[k])
+        DECODER.decode(files[k - 1][:300])
+
+
+def second(data: bytes) -> bytes:
+    return data[:-2] + b"\xff\xda" + data[-2:]
+
+
+REFUSED: dict[str, Callable[[], bytes]] = {
+    **OTHER,
+    "progressive": lambda: saved(noise(40, 30), progressive=True),
+    "with EXIF": lambda: saved(noise(40, 30), exif=exif(1)),
+    "stored as RGB": lambda: saved(noise(40, 30), keep_rgb=True),
+    "too wide": lambda: saved(noise(SIDE + 1, 8)),
+    "a second scan": lambda: second(saved(noise(40, 30))),
+    "bytes left over": lambda: saved(noise(40, 30))[:-2] + b"\x00\x00\xff\xd9",
+    "without an end": lambda: saved(noise(40, 30))[:-2],
+    "a row less than it says": lambda: saved(noise(40, 30)).replace(b"\x00\x1e\x00\x28", b"\x00\x2e\x00\x28", 1),
+    "more rows than it says": lambda: saved(noise(40, 30)).replace(b"\x00\x1e\x00\x28", b"\x00\x0e\x00\x28", 1),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_all_else_is_refused(kind: str) -> None:
+    assert not DECODER.decode(REFUSED[kind]())
+    assert not Cutter(1).add_jpeg(REFUSED[kind]())
+
+
+@pytest.mark.skipif(not features.check_feature("libjpeg_turbo"), reason="overflows are those of libjpeg-turbo")
+@given(
+    st.integers(0, 5),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4),
+)
+@settings(max_examples=300, deadline=None)
+def test_damage_is_refused_or_seen_as_libjpeg_sees_it(which: int, changes: list[tuple[float, int]]) -> None:
+    data = bytearray(DAMAGED[which])
+    for at, value in changes:
+        data[int(at * len(data))] = value
+    same(bytes(data))
+
+
+DAMAGED = [
+    saved(Image.fromarray(photo(k, 40, 56)), quality=q, **o)
+    for k, (q, o) in enumerate(
+        [
+            (10, {}),
+            (90, {}),
+            (90, {"subsampling": 0}),
+            (60, {"restart_marker_blocks": 2}),
+            (80, {"optimize": True, "subsampling": 1}),
+        ]
+    )
+] + [saved(Image.fromarray(photo(9, 40, 56)).convert("L"), quality=70)]
+
+
+def test_pictures_share_nothing() -> None:
+    """What is cut does not depend on what was cut before."""
+    files = [saved(noise(w, h), subsampling=s) for s in (0, 1, 2) for w, h in ((300, 280), (31, 20), (400, 16))]
+
+    def sums(cuts: Cuts) -> list[int]:
+        return [
+            int(p[i].astype(np.int64).sum()) for p in (cuts.small, cuts.window, cuts.lattice) for i in range(len(cuts))
+        ]
+
+    alone = []
+    for data in files:
+        cutter = Cutter(1)
+        assert cutter.add_jpeg(data)
+        alone.append(sums(cutter.take()))
+    cutter = Cutter(len(files))
+    for data in files:
+        assert cutter.add_jpeg(data)
+    assert cutter.full
+    together = sums(cutter.take())
+    assert together == [a[p] for p in range(3) for a in alone]
