@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from filters.base import scorer
-from filters.gopher_repetition import room, slot
+from filters.gopher_repetition import grown, room, slot
 from filters.shared import chars, page
 from filters.shared.chars import SPACE, TERMINAL
 from filters.shared.split import assistant_texts, assistant_words, bits_of, words
@@ -37,9 +37,7 @@ from filters.shared.text import Array, Texts, column, decode, kernel, mix, ratio
 def _measure(data: Array, offsets: Array, wanted: Array, table: Array, stops: Array, short: int) -> Array:
     """Return per text: lines, closed ones, short ones, characters of duplicates, characters but newlines, newlines."""
     n = len(offsets) - 1
-    most = 16
-    keys = np.empty(2 * most, np.uint64)
-    stamps = np.zeros(2 * most, np.int64)
+    keys, stamps = np.empty(32, np.uint64), np.zeros(32, np.int64)
     out = np.zeros((n, 6), np.int64)
     stamp = 0
     prime = np.uint64(0x100000001B3)
@@ -50,11 +48,7 @@ def _measure(data: Array, offsets: Array, wanted: Array, table: Array, stops: Ar
         newlines = 0
         for i in range(offsets[t], end):
             newlines += 1 if data[i] == 10 else 0
-        if newlines + 1 > most:
-            most = newlines + 1
-            keys = np.empty(room(most), np.uint64)
-            stamps = np.zeros(len(keys), np.int64)
-            stamp = 0
+        keys, stamps = grown(keys, stamps, newlines + 1)
         last = room(newlines + 1) - 1
         stamp += 1
         lines = closed = brief = repeated = characters = 0

@@ -53,6 +53,14 @@ def room(items: int) -> int:
     return size
 
 
+@inlined
+def grown(keys: Array, stamps: Array, items: int) -> tuple[Array, Array]:
+    """Return the table as it is where it has room for so many items, or else a larger one with nothing in it."""
+    if room(items) <= len(keys):
+        return keys, stamps
+    return np.empty(room(items), np.uint64), np.zeros(room(items), np.int64)
+
+
 @kernel
 def _ngrams(
     lengths: Array, hashes: Array, sizes: Array, first: Array, wanted: Array, prime: np.uint64, inverse: np.uint64
@@ -160,9 +168,7 @@ def _ngrams(
 def _parts(data: Array, offsets: Array, wanted: Array, table: Array) -> Array:
     """Return per text: paragraphs, duplicate ones, their characters; the same of lines; and all characters."""
     n = len(offsets) - 1
-    most = 16
-    keys = np.empty(2 * most, np.uint64)
-    stamps = np.zeros(2 * most, np.int64)
+    keys, stamps = np.empty(32, np.uint64), np.zeros(32, np.int64)
     out = np.zeros((n, 7), np.int64)
     stamp = 0
     prime = np.uint64(0x100000001B3)
@@ -178,11 +184,7 @@ def _parts(data: Array, offsets: Array, wanted: Array, table: Array) -> Array:
             newlines += 1 if b == 10 else 0
             size += 1 if b & 0xC0 != 0x80 else 0
         out[t, 6] = size
-        if newlines + 1 > most:
-            most = newlines + 1
-            keys = np.empty(room(most), np.uint64)
-            stamps = np.zeros(len(keys), np.int64)
-            stamp = 0
+        keys, stamps = grown(keys, stamps, newlines + 1)
         last = room(newlines + 1) - 1
         if newlines == 0:  # one line, one paragraph
             out[t, 0] = 1
