@@ -1213,7 +1213,9 @@ def main() -> None:
         code = cuvee.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except UserError as e:
-        say(f"error: {e}")
+        from catalog import extras
+
+        say(f"error: {extras.local(str(e))}")
         sys.exit(2 if e.usage else 1)
     except click.ClickException as e:
         say(f"error: {e.format_message()}")

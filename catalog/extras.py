@@ -16,6 +16,7 @@ NAME = "cuvee"
 TOP = ("catalog", "cli", "curate", "filters", "mixtures", "trainer")
 HOME = Path(__file__).resolve().parent.parent  # a checkout, or the site-packages that all six lie in
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\[([^\]]*)\])?")
+INSTALL = re.compile(r"pip install 'cuvee\[([\w-]+)\]'")  # as every error says it that misses a package
 _EXTRA = re.compile(r"""extra\s*==\s*['"]([\w.-]+)['"]""")
 
 
@@ -84,6 +85,11 @@ def line(extra: str) -> str:
         if (HOME / "pyproject.toml").exists()
         else f"pip install '{NAME}[{extra}]'"
     )
+
+
+def local(text: str) -> str:
+    """Return an error's text with the lines that install an extra as they are right here: in a checkout another one."""
+    return INSTALL.sub(lambda m: line(m[1]) if m[1] in names() else m[0], text)
 
 
 def _checkout() -> str:

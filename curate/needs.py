@@ -46,7 +46,7 @@ def _of(stage: StageSpec, fitted: set[str]) -> Iterator[dict[str, Any]]:
     try:
         _try(flt)
     except UserError as e:
-        for extra in uses.EXTRA.findall(str(e)):
+        for extra in extras.INSTALL.findall(str(e)):
             if extra in lacking:
                 yield {
                     "stage": stage.filter,

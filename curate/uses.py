@@ -7,17 +7,16 @@ A branch that is not taken counts as well.
 
 import functools
 import inspect
-import re
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from catalog.extras import INSTALL
 from catalog.schema import SAMPLE
 from filters import base
 from filters.shared.text import cached
 
-EXTRA = re.compile(r"pip install 'cuvee\[([\w-]+)\]'")  # as every filter says it that misses a package
 COLUMNS = frozenset(SAMPLE.names) - {"id", "source", "task"}
 
 
@@ -54,7 +53,7 @@ def _uses(fn: types.FunctionType) -> Uses:
             continue
         seen.add(code)
         columns |= {c for c in _strings(code.co_consts) if c in COLUMNS}
-        extras |= {e for c in _strings(code.co_consts) for e in EXTRA.findall(c)}
+        extras |= {e for c in _strings(code.co_consts) for e in INSTALL.findall(c)}
         todo += [(c, names, label) for c in code.co_consts if isinstance(c, types.CodeType)]
         for other in _named(code, names):
             if other is cached:

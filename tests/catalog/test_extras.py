@@ -50,6 +50,12 @@ def test_extras_and_what_they_need(declared: str, tmp_path: Path, monkeypatch: p
         assert extras.line("one") == "pip install -e '.[one]'"
 
 
+def test_an_error_says_what_installs_it_here(declared: str, tmp_path: Path) -> None:
+    said = "needs one: pip install 'cuvee[one]'; or pip install 'cuvee[other]'"
+    where = f"-e '{tmp_path}[one]'" if declared == "checkout" else "'cuvee[one]'"
+    assert extras.local(said) == f"needs one: pip install {where}; or pip install 'cuvee[other]'"
+
+
 def test_it_knows_every_extra_of_this_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert extras.names() == sorted(project["optional-dependencies"])
