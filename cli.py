@@ -353,6 +353,87 @@ def why(id_: str, dataset: str | None, store: Path, as_json: bool) -> None:
     emit(out) if as_json else show.why(out)
 
 
+@cuvee.group(cls=Group)
+def dedup() -> None:
+    """Duplicates: what each stage found, pairs side by side, the S-curve of MinHash."""
+
+
+@dedup.command("ls")
+@click.argument("dataset", required=False)
+@STORE
+@JSON
+def dedup_ls(dataset: str | None, store: Path, as_json: bool) -> None:
+    """List the deduplicating stages of DATASET (`name` or `name@version`; default: the latest run) and what they found.
+
+    \b
+    cuvee dedup ls real
+    """
+    from catalog.ledger import Ledger
+    from catalog.store import Store
+    from curate import show
+    from curate.dedup.explain import stages
+
+    where = Store(store)
+    found = latest(where, dataset)
+    out = stages(found, Ledger(where, found))
+    emit(out) if as_json else show.clusters(out)
+
+
+@dedup.command("explain")
+@click.argument("id_", metavar="[ID]", required=False)
+@click.option("--dataset", default=None, help="Dataset version, `name` or `name@version`.  [default: the latest run]")
+@click.option("--stage", default=None, help="Only what this stage found.  [default: all]")
+@click.option("--order", default="doubtful", show_default=True,
+              help="doubtful: least similar first; sure: most similar; large: a pair of each of the largest clusters.")
+@click.option("-n", "--pairs", "most", type=click.IntRange(1), default=10, show_default=True, help="How many.")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Write an HTML page with both pictures.")
+@STORE
+@JSON
+def dedup_explain(id_: str | None, dataset: str | None, stage: str | None, order: str, most: int, out: Path | None,
+                  store: Path, as_json: bool) -> None:  # fmt: skip
+    """Show dropped duplicates beside the samples that stay: those of the sample ID, or of the whole dataset version.
+
+    \b
+    cuvee dedup explain texts/texts.jsonl:6
+    cuvee dedup explain --stage dedup_minhash --order doubtful -n 20 --out pairs.html
+    """
+    from catalog.files import write_bytes
+    from catalog.store import Store
+    from curate import show
+    from curate.dedup.explain import page, pairs
+
+    where = Store(store)
+    found = latest(where, dataset, source=id_.partition("/")[0] if id_ else None)
+    some = pairs(where, found, id_=id_, stage=stage, order=order, most=most)
+    if out is not None:
+        write_bytes(out, page(found.ref, some).encode())
+        say(f"{len(some)} pairs: {out}")
+    if as_json:
+        emit([{**p, **{k: {f: v for f, v in p[k].items() if f != "picture"} for k in ("dropped", "kept")}} for p in some])
+    elif out is None:
+        show.pairs(some)
+
+
+@dedup.command("curve")
+@click.option("--bands", type=click.IntRange(1), default=14, show_default=True, help="Any of them may agree.")
+@click.option("--rows", type=click.IntRange(1), default=8, show_default=True, help="All of a band must agree.")
+@JSON
+def dedup_curve(bands: int, rows: int, as_json: bool) -> None:
+    """Print which share of pairs dedup_minhash finds, by their Jaccard similarity.
+
+    \b
+    cuvee dedup curve --bands 20 --rows 13
+    """
+    from curate import show
+    from filters.shared.minhash import curve, midpoint
+
+    points = curve(bands, rows)
+    if as_json:
+        emit({"bands": bands, "rows": rows, "midpoint": midpoint(bands, rows), "curve": points})
+    else:
+        show.curve(bands, rows, points, midpoint(bands, rows))
+
+
 @cuvee.command("what-if")
 @click.argument("dataset", required=False)
 @click.option(

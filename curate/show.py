@@ -9,6 +9,7 @@ from catalog.console import WIDTH, cell, table
 from catalog.histogram import Histogram, draw
 from catalog.store import Store
 from curate import explain
+from curate.dedup.explain import because
 
 # -- plan --------------------------------------------------------------------------------------------------------------
 
@@ -224,3 +225,41 @@ def _distributions(data: Mapping[str, Any]) -> None:
 def _cards(what: str, cards: Sequence[Mapping[str, Any]]) -> None:
     for card in cards:
         print(f"  {what}: {cell(card['value'])}  {cell(card['id'])}  {cell(card['text'][:90])}")
+
+
+# -- duplicates --------------------------------------------------------------------------------------------------------
+
+
+def clusters(stages: Sequence[Mapping[str, Any]]) -> None:
+    """Print what each deduplicating stage found."""
+    table(
+        [{**s, "prefer": ", ".join(s["prefer"]) or "smallest id"} for s in stages],
+        ["stage", "clusters", "members", "dropped", "largest", "least", "prefer"],
+        wrap=("prefer",),
+    )
+
+
+def pairs(found: Sequence[Mapping[str, Any]]) -> None:
+    """Print pairs of a dropped sample and the one that stays, with what only one of them says in [-..-] and {+..+}."""
+    for pair in found:
+        similarity = "-" if pair["similarity"] is None else f"{pair['similarity']:.3f}"
+        print(f"{pair['stage']}: similarity {similarity}, {pair['size']:,} samples in the cluster; {because(pair)}")
+        for side, marks in (("dropped", ("[-", "-]")), ("kept", ("{+", "+}"))):
+            sample = pair[side]
+            print(f"\n  {side:<8}{cell(sample['id'])}" + (" (its source is gone)" if sample["gone"] else ""))
+            for m in sample["media"]:
+                size = f" {m['width']} x {m['height']}" if m["width"] else ""
+                print(f"          {cell(m['mime'] or m['kind'])}{size} {m['digest'][:16]}")
+            said = "".join(words if kind == "same" else words.join(marks) for kind, words in sample["diff"])
+            print(
+                textwrap.fill(cell(said), WIDTH, initial_indent=" " * 10, subsequent_indent=" " * 10)
+                or " " * 10 + "(no text)"
+            )
+        print()
+
+
+def curve(bands: int, rows: int, points: Sequence[tuple[float, float]], midpoint: float) -> None:
+    """Print the S-curve of MinHash LSH: which share of pairs of a similarity become candidates."""
+    print(f"{bands} bands of {rows} rows, {bands * rows} hash functions: half of the pairs at Jaccard {midpoint:.3f}\n")
+    for similarity, share in points:
+        print(f"  {similarity:.2f}  {share:6.1%}  {'#' * round(50 * share)}")

@@ -21,11 +21,7 @@ def why(store: Store, dataset: DatasetVersion, id_: str) -> dict[str, Any]:
     out = ledger.why(store, dataset, id_)
     if "reject" in out:
         return out
-    digests = {str(s["name"]): str(s["digest"]) for s in dataset.sources}
-    for certificate in dataset.decontamination:  # evaluation items are of no source of the dataset
-        digests |= {str(s["name"]): str(s["digest"]) for s in certificate["suite"]}
-    for stage in dataset.recipe["stages"]:  # nor are frozen samples
-        digests |= {str(name): str(digest) for name, digest in stage.get("frozen", ())}
+    digests = digests_of(dataset)
     by: dict[str, list[dict[str, Any]]] = {}
     for stage, other, similarity in _others(out, id_):
         by.setdefault(other, []).append({"stage": stage, "similarity": similarity})
@@ -34,6 +30,16 @@ def why(store: Store, dataset: DatasetVersion, id_: str) -> dict[str, Any]:
         {"id": i, "by": by[i], **found} for i, found in shown.items() if found is not None
     ]  # or: its source is gone
     return out | {"sample": look(store, digests, id_), "others": others}
+
+
+def digests_of(dataset: DatasetVersion) -> dict[str, str]:
+    """Return the digests of all sources, by name, whose samples a dataset version may speak of."""
+    digests = {str(s["name"]): str(s["digest"]) for s in dataset.sources}
+    for certificate in dataset.decontamination:  # evaluation items are of no source of the dataset
+        digests |= {str(s["name"]): str(s["digest"]) for s in certificate["sets"]}
+    for stage in dataset.recipe["stages"]:  # nor are frozen samples
+        digests |= {str(name): str(digest) for name, digest in stage.get("frozen", ())}
+    return digests
 
 
 def _others(out: Mapping[str, Any], id_: str) -> Iterator[tuple[str, str, float | None]]:
@@ -54,6 +60,19 @@ def _others(out: Mapping[str, Any], id_: str) -> Iterator[tuple[str, str, float 
 
 def look(store: Store, digests: Mapping[str, str], id_: str) -> dict[str, Any] | None:
     """Return {text, media, boxes} of a stored sample, or None where it is not there."""
+    found = find_sample(store, digests, id_)
+    if found is None:
+        return None
+    source, row = found
+    return {
+        "text": text(row["messages"] or [], TEXT),
+        "media": [_medium(store, source, m) for m in row["media"] or []],
+        "boxes": len(row["boxes"] or []),
+    }
+
+
+def find_sample(store: Store, digests: Mapping[str, str], id_: str) -> tuple[SourceVersion, dict[str, Any]] | None:
+    """Return the source of a stored sample and its {messages, media, boxes}, or None where it is not there."""
     name = id_.partition("/")[0]
     if name not in digests or not (store.source_dir(name, digests[name]) / "source.json").exists():
         return None
@@ -61,12 +80,7 @@ def look(store: Store, digests: Mapping[str, str], id_: str) -> dict[str, Any] |
     for shard in range(source.shards):
         at = pc.index(store.samples(source, shard, ["id"])["id"], id_).as_py()
         if at >= 0:
-            row = store.samples(source, shard, ["messages", "media", "boxes"]).slice(at, 1).to_pylist()[0]
-            return {
-                "text": text(row["messages"] or [], TEXT),
-                "media": [_medium(store, source, m) for m in row["media"] or []],
-                "boxes": len(row["boxes"] or []),
-            }
+            return source, store.samples(source, shard, ["messages", "media", "boxes"]).slice(at, 1).to_pylist()[0]
     return None
 
 
