@@ -12,10 +12,7 @@ is hard-linked. One task makes one shard, samples last: a shard whose samples ar
 and a killed run goes on where it was. What an id or a locator says is not masked.
 """
 
-import contextlib
 import json
-import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -26,13 +23,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from catalog.digests import content_digest, file_digest, fingerprint, layout_digest, sample_digest, sha256
+from catalog.digests import file_digest, fingerprint, layout_digest, sample_digest
 from catalog.errors import UserError, nearest
-from catalog.files import alone, atomic, explain, publish, read_json, remove, sweep, sync_folder, write_json
+from catalog.files import alone, publish, read_json, remove, sweep, write_json
 from catalog.schema import REJECT, SAMPLE
-from catalog.shards import EXTENSIONS, MediaReader, TarWriter, read_table, shard_name, write_table
+from catalog.shards import read_table, shard_name, write_table
 from catalog.store import SourceVersion, Store
 from curate.engines.base import Engine
+from curate.rewrite import bring_tar, check_name, renamed, version_digest
 from filters.base import load
 from filters.shared import pii
 
@@ -64,7 +62,7 @@ def mask(
         msg = f"`meta` is `{meta}`{nearest(meta, METAS)}"
         raise UserError(msg, usage=True)
     name = name or source_version.name
-    _name(name)
+    check_name(name)
     rules = load("pii").fingerprint
     asked = {"as": name, "kinds": list(kinds), "meta": meta, "filter": rules, "rules": RULES}
     key = fingerprint({"of": source_version.digest, "layout": source_version.layout, **asked})
@@ -87,12 +85,6 @@ def _checked(kinds: Sequence[str]) -> Sequence[str]:
         msg = "nothing to mask: name at least one kind"
         raise UserError(msg, hint=f"`--kinds {','.join(k for k in pii.KINDS if k != 'ip_local')}`", usage=True)
     return kinds
-
-
-def _name(name: str) -> None:
-    from curate.ingest import SourceSpec
-
-    SourceSpec(name=name, format="text", params={"path": "."})  # raises for a name that is no folder name
 
 
 def _known(store: Store, name: str, record: Path) -> SourceVersion | None:
@@ -140,7 +132,7 @@ def _make(
     version = replace(
         old,
         name=name,
-        digest=_digest(folder, old),
+        digest=version_digest(folder, old),
         layout=layout_digest((n, size, d) for s in shards for n, size, d in s["files"]),
         spec={
             "format": "mask",
@@ -168,21 +160,6 @@ def _make(
     write_json(home / "masks" / f"{key}.json", {"digest": version.digest})
     remove(work)
     return store.source(f"{name}@{version.digest}")
-
-
-def _digest(folder: Path, old: SourceVersion) -> str:
-    """Return the new version's digest: over the same things as that of an ingested one."""
-
-    def rows() -> Iterator[tuple[str, str]]:
-        yield "", sha256(json.dumps([old.role, old.license]).encode())
-        for number in range(old.shards):
-            shard = shard_name(number, "parquet")
-            for row in read_table(folder / "samples" / shard, ["id", "digest", "task", "license", "meta"]).to_pylist():
-                yield row["id"], sha256("\0".join((row["digest"], row["task"], row["license"], row["meta"])).encode())
-            for row in read_table(folder / "rejects" / shard, ["locator", "code"]).to_pylist():
-                yield f"!{row['locator']}", sha256(row["code"].encode())
-
-    return content_digest(rows())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +209,7 @@ class _MaskShard:
             changed += moved or boxes != (row["boxes"] or []) or about != row["meta"]
             masked = {
                 **row,
-                "id": self._id(row["id"]),
+                "id": renamed(row["id"], self.old, self.name),
                 "source": self.name,
                 "messages": messages,
                 "boxes": boxes,
@@ -240,7 +217,7 @@ class _MaskShard:
             }
             masked["digest"] = sample_digest(messages, row["media"] or [], boxes)
             out.append(masked)
-        self._media(number, out, rewrite=bool(retold) or self.name != self.old)
+        bring_tar(self.before, self.folder, number, out if retold or self.name != self.old else None)
         rejects = read_table(self.before / "rejects" / shard)
         told, _ = pii.mask(rejects["message"].combine_chunks().cast(pa.large_string()), self.kinds)
         plain = [
@@ -254,31 +231,6 @@ class _MaskShard:
             "changed": changed,
             "hits": hits,
         }
-
-    def _id(self, old: str) -> str:
-        return f"{self.name}/{old.removeprefix(f'{self.old}/')}"
-
-    def _media(self, number: int, rows: list[dict[str, Any]], *, rewrite: bool) -> None:
-        """Bring the shard's tar over: linked as it is, or written again with the new messages beside the same media."""
-        tar = f"media/{shard_name(number, 'tar')}"
-        if not (self.before / tar).exists():
-            return
-        if not rewrite:
-            link(self.before / tar, self.folder / tar)
-            return
-        with MediaReader(self.before) as reader, atomic(self.folder / tar) as f:
-            writer = TarWriter(f)
-            for k, row in enumerate(rows):
-                if not row["media"]:
-                    continue
-                key = f"{number:05d}-{k:05d}"
-                for n, m in enumerate(row["media"]):
-                    data = reader.read(m["shard"], m["offset"], m["size"])
-                    suffix = EXTENSIONS.get(m["mime"], "bin")
-                    m["shard"], (m["offset"], m["size"]) = tar, writer.add(f"{key}.{n}.{suffix}", data)
-                beside = {"id": row["id"], "messages": row["messages"]}
-                writer.add(f"{key}.json", json.dumps(beside, ensure_ascii=False, sort_keys=True).encode())
-            writer.close()
 
     def _metas(self, metas: list[str]) -> tuple[list[str], Any]:
         """Return the metas masked (or dropped, or kept) and the kinds of what was replaced."""
@@ -338,20 +290,3 @@ def _replaced(value: Any, key: str, answers: Iterator[tuple[str, str]]) -> Any:
         tail = new.removeprefix(head) if new.startswith(head) else new.partition(": ")[2] or new
         return value if tail == old.removeprefix(head) else tail
     return value
-
-
-def link(source: Path, target: Path) -> None:
-    """Make `target` the same file as `source`, or a copy of it where links are not possible; whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        return
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.link(source, target)
-        sync_folder(target.parent)
-    except OSError:
-        try:
-            with source.open("rb") as data, atomic(target) as f:
-                shutil.copyfileobj(data, f, 1 << 20)
-        except OSError as e:
-            raise explain(e, target) from e
