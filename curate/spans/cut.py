@@ -253,7 +253,7 @@ class _Cutting:
 
 
 def summary_of(made: Sequence[Made]) -> list[dict[str, Any]]:
-    """Return what cutting did, a row per source, for people and for JSON."""
+    """Return what cutting did, for JSON: a record per source."""
     return [
         {
             "source": m.of.ref,
@@ -261,6 +261,24 @@ def summary_of(made: Sequence[Made]) -> list[dict[str, Any]]:
             "samples": m.version.samples,
             "rejects": m.version.rejects,
             **m.summary,
+        }
+        for m in made
+    ]
+
+
+def table_of(made: Sequence[Made]) -> list[dict[str, Any]]:
+    """Return what cutting did, for people: a row per source."""
+    return [
+        {
+            "source": m.of.ref,
+            "made": m.version.ref if m.version != m.of else "(nothing to cut)",
+            "samples": f"{m.version.samples:,}",
+            "changed": f"{m.summary['changed']:,}",
+            "emptied": f"{m.summary['emptied']:,}",
+            "spared": f"{m.summary['spared']:,}",
+            **{f"{k}s": f"{m.summary['cuts'][k]:,}" for k in KINDS[:3]},
+            "bytes cut": f"{sum(m.summary['cut_bytes'].values()):,}",
+            "of": f"{sum(m.summary['cut_bytes'].values()) / max(1, m.summary['bytes']):.2%}",
         }
         for m in made
     ]

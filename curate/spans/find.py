@@ -4,7 +4,7 @@ A window that stands elsewhere, too, shares the pick of its grams with it (`kern
 stands in two places are looked at one by one: no repeat is missed, and what is unique costs a pick per 50 bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog.errors import UserError
+from catalog.errors import UserError, nearest
+from catalog.schema import ROLES
 from catalog.shards import read_table, shard_name
 from curate.spans import kernels, runs
 from curate.spans.texts import Chunk, Places, Shard, Texts, taking_part
@@ -22,6 +23,7 @@ from filters.shared.text import Array, buffers, normalised
 LINE, PARAGRAPH, SUBSTRING, SPACE = "line", "paragraph", "substring", "space"
 KINDS = (LINE, PARAGRAPH, SUBSTRING, SPACE)
 assert tuple(KINDS.index(k) for k in KINDS) == (kernels.LINE, kernels.PARAGRAPH, kernels.SUBSTRING, kernels.SPACE)
+ASKED = ("lines", "paragraphs", "substrings")
 SHORTEST = 16  # bytes of a substring
 
 
@@ -55,7 +57,7 @@ class Rules:
     def __post_init__(self) -> None:
         if not self.units and self.substring is None:
             msg = "nothing to cut: name lines, paragraphs or substrings"
-            raise UserError(msg, hint="`--lines`, `--paragraphs`, `--substring`, or more than one of them", usage=True)
+            raise UserError(msg, hint=f"`--kinds {','.join(ASKED)}`, or some of them", usage=True)
         for kind, unit in self.units.items():
             if unit.times < 2 or unit.characters < 1:
                 msg = f"a {kind} repeats in 2 places or more and has 1 character or more; got {unit.times} and {unit.characters}"
@@ -66,6 +68,32 @@ class Rules:
         if not self.roles:
             msg = "no role is named whose texts are looked at"
             raise UserError(msg, usage=True)
+        for role in self.roles:
+            if role not in ROLES:
+                msg = f"no role named `{role}`{nearest(role, ROLES)}"
+                raise UserError(msg, usage=True)
+
+    @classmethod
+    def of(
+        cls,
+        kinds: Sequence[str],
+        *,
+        lines: Units = LINES,
+        paragraphs: Units = PARAGRAPHS,
+        size: int = BYTES,
+        **more: Any,
+    ) -> "Rules":
+        """Return the rules of the kinds that are named: `lines`, `paragraphs`, `substrings`."""
+        for kind in kinds:
+            if kind not in ASKED:
+                msg = f"no kind of span named `{kind}`{nearest(kind, ASKED)}"
+                raise UserError(msg, usage=True)
+        return cls(
+            lines=lines if "lines" in kinds else None,
+            paragraphs=paragraphs if "paragraphs" in kinds else None,
+            substring=size if "substrings" in kinds else None,
+            **more,
+        )
 
     @property
     def units(self) -> Mapping[str, Units]:

@@ -240,7 +240,10 @@ def runs(
             end[w - 1] += 1
             often[w - 1] = min(often[w - 1], count[i])
             continue
-        out_text[w], start[w], end[w], where[w], often[w] = t, places[i], places[i] + size, kept[i], count[i]
+        # A stretch that goes on somewhere else begins where the one before ends: no byte goes twice.
+        over = max(0, end[w - 1] - places[i]) if w and out_text[w - 1] == t else 0
+        out_text[w], start[w], end[w] = t, places[i] + over, places[i] + size
+        where[w], often[w] = kept[i] + over, count[i]
         w += 1
     return out_text[:w].copy(), start[:w].copy(), end[:w].copy(), where[:w].copy(), often[:w].copy()
 

@@ -21,7 +21,7 @@ from catalog.store import Store
 from curate.engines.choose import choose
 from curate.ingest import SourceSpec, ingest
 from curate.spans import find, kernels, runs, texts
-from curate.spans.cut import cut, summary_of
+from curate.spans.cut import cut, summary_of, table_of
 from curate.spans.find import Rules, Units
 from curate.spans.texts import Chunk
 
@@ -363,6 +363,7 @@ def test_every_byte_that_goes_is_explained(store, within):
     explained(store, made, within=within)
     assert sum(m.summary["cuts"]["substring"] + m.summary["cuts"]["line"] for m in made) > 20
     assert [m["made"] for m in summary_of(made)] == [m.version.ref for m in made]
+    assert [r["of"][-1] for r in table_of(made)] == ["%", "%"]
     assert made[1].version.spec["order"][0]["source"] == versions[0].ref
     assert made[0].version.spec["substring"] == 24
 
@@ -552,6 +553,14 @@ def test_a_false_match_is_never_cut(store, monkeypatch):
     assert {s.name for s in store.sources()} == {"x", "y"}
 
 
+def test_kinds_by_name():
+    rules = Rules.of(["lines", "substrings"], size=99, within=True)
+    assert rules == Rules(lines=find.LINES, substring=99, within=True)
+    assert Rules.of(["paragraphs"]).record() == {
+        "paragraphs": {"times": 2, "characters": 100}, "roles": ["assistant"], "media": False, "within": False,
+    }  # fmt: skip
+
+
 def test_progress_says_the_steps(store):
     heard = []
     old = put(store, "x", corpus(9))
@@ -569,6 +578,9 @@ def test_what_cannot_be_asked(store):
         (lambda: Rules(lines=Units(times=1, characters=5)), "2 places or more"),
         (lambda: Rules(substring=5), "16 bytes or more"),
         (lambda: Rules(substring=50, roles=()), "no role"),
+        (lambda: Rules(substring=50, roles=("asistant",)), "did you mean `assistant`"),
+        (lambda: Rules.of(["line"]), "did you mean `lines`"),
+        (lambda: Rules.of([]), "nothing to cut"),
         (lambda: cut(store, [x, x], rules=ALL, engine=Serial()), "named twice"),
         (lambda: cut(store, [x], against=[x], rules=ALL, engine=Serial()), "named twice"),
         (lambda: cut(store, [x, y], name="z", rules=ALL, engine=Serial()), "cannot all be named `z`"),
