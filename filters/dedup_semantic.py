@@ -31,20 +31,21 @@ a hash of id and `seed`; ties by id. A sample is a duplicate when one before it 
   of small steps vanishes up to its first link, and nothing that is kept is similar to its end (asked in facebookresearch/SemDeDup
   issue 8). Here each sample that is dropped is similar to the centre of its cluster. Without chains the same samples are
   dropped; with chains fewer: what no survivor is similar to stays;
-- the border between two k-means clusters cuts duplicates apart. `probes: 2` compares what is left of each with those whose second
-  nearest centroid it has, too; `probes: 1` is the paper's. `docs/results/semantic.md` has the recall of both;
-- `clusters: 0` takes the square root of the number n of vectors: to assign them (n x k products) and to compare them (n x n / k)
-  then costs the same. The paper has 50,000 for 440 million, where this gives 21,000; fewer cut fewer duplicates apart. k-means
-  learns from 128 vectors per cluster, those with the smallest hashes of id and `seed`, in ten rounds (theirs: from all, in 100);
+- the border between two k-means clusters cuts duplicates apart. `probes: 4` compares what is left of each cluster with those
+  whose second, third or fourth nearest centroid it has, too; `probes: 1` is the paper's. In our benchmark
+  (`docs/results/semantic.md`) that finds 99 % of the pairs instead of 87 %, and the number of clusters hardly matters;
+- `clusters: 0` takes twice the square root of the number n of vectors: to assign them (n x k products) and to compare them
+  (n x n / k per probe) then costs about the same. That is 42,000 for the paper's 440 million; it has 50,000. k-means learns from
+  40 vectors per cluster, those with the smallest hashes of id and `seed`, in ten rounds (theirs: from all, in 100);
 - similar is `>=`, at six decimals, so that `epsilon: 0` finds equal vectors; theirs is `>`, NeMo Curator's `>=`.
 
 A cluster's id is the smallest of its members', a member's similarity that to its centre: the smallest over what was compared.
-`rank` is its place in the order of `keep`, 0 for the centre. Where the signatures come with a column `rank` (int64), smaller
-ones go first, before `keep`, so that a policy's favourite is the centre. Where another member than the centre survives, a dropped
-one is similar to it within four times epsilon at worst (twice the angle).
+`preference` is its place in the order of `keep`: 0 for the centre, then -1, -2; the highest is to survive. Where the signatures
+come with a column `preference` (float64), higher ones go first, before `keep`, so that a policy's favourite is the centre. Where
+another member than the centre survives, a dropped one is similar to it within four times epsilon at worst (twice the angle).
 
 The result depends neither on the order of rows nor on the number of workers. Memory beside the signatures: the vectors
-that k-means learns from (a quarter of a gigabyte for a million) and a few blocks, even where one cluster holds everything. With
+that k-means learns from (160 MB for a million) and a few blocks, even where one cluster holds everything. With
 faiss-gpu and a GPU, k-means, assignment and products run there; what is similar is decided on the CPU in either case, but
 centroids have other last bits, and with them what is compared.
 """
@@ -68,10 +69,12 @@ from filters.shared.vectors import NONE, Vectors
 
 PAIRS = ("image+text", "image", "text")
 KEEP = ("hard", "easy", "random")
-POINTS = 128  # per centroid, for k-means to learn from
+POINTS = 40  # per centroid, for k-means to learn from; faiss asks for 39, and more change no recall
 ROUNDS = 10
 BLOCK = 16384  # vectors that are assigned at one go
-FOUND = pa.schema([("id", pa.string()), ("cluster", pa.string()), ("similarity", pa.float64()), ("rank", pa.int64())])
+FOUND = pa.schema(
+    [("id", pa.string()), ("cluster", pa.string()), ("similarity", pa.float64()), ("preference", pa.float64())]
+)
 
 
 @scorer(version=1, scores={"vectors": pa.binary()}, bounds={}, needs_model=True)
@@ -92,7 +95,7 @@ def dedup_semantic(
     text_epsilon: float | None = None,
     keep: str = "hard",
     clusters: int = 0,
-    probes: int = 2,
+    probes: int = 4,
     seed: int = 0,
 ) -> pa.RecordBatch:
     """Return the vectors of each sample of `batch`."""
@@ -175,18 +178,18 @@ def cluster(
     text_epsilon: float | None = None,
     keep: str = "hard",
     clusters: int = 0,
-    probes: int = 2,
+    probes: int = 4,
     seed: int = 0,
 ) -> pa.Table:
-    """Return (id, cluster, similarity, rank) of every sample that has a semantic duplicate."""
+    """Return (id, cluster, similarity, preference) of every sample that has a semantic duplicate."""
     _check(pair, epsilon, text_epsilon, keep, clusters, probes)
     if not signatures.num_rows:
         return FOUND.empty_table()
     ids = pa.chunked_array([signatures["id"].combine_chunks().cast(pa.string())])
     known = vectors.unpack(signatures["vectors"])
-    preferred = np.zeros(len(ids), np.int64)
-    if "rank" in signatures.column_names:
-        preferred = np.asarray(pc.fill_null(signatures["rank"].combine_chunks(), 2**62)).astype(np.int64)
+    last = np.zeros(len(ids))
+    if "preference" in signatures.column_names:
+        last = np.nan_to_num(-np.asarray(pc.fill_null(signatures["preference"].cast(pa.float64()), np.nan)), nan=np.inf)
     by_id = np.asarray(pc.sort_indices(ids)).astype(np.int64)
     draw = drawn(ids, seed)
     limits = 1 - epsilon, 1 - (epsilon if text_epsilon is None else text_epsilon)
@@ -197,10 +200,12 @@ def cluster(
         if count + text == 0 or len(rows) < 2:
             continue
         layout = _Layout(known=known, rows=rows, images=count, width=width, text=text, limits=limits)
-        near = layout.near(centroids.number(clusters or round(len(rows) ** 0.5), len(rows)), draw[rows], probes, seed)
+        near = layout.near(
+            centroids.number(clusters or round(2 * len(rows) ** 0.5), len(rows)), draw[rows], probes, seed
+        )
         order = {"hard": near.cosine, "easy": -near.cosine, "random": draw[rows]}[keep]
         place = np.empty(len(rows), np.int64)
-        place[np.lexsort((np.arange(len(rows)), order, preferred[rows]))] = np.arange(len(rows))
+        place[np.lexsort((np.arange(len(rows)), order, last[rows]))] = np.arange(len(rows))
         centre, similarity = layout.stars(near.at, place)
         tables.append(_table(ids, rows, centre, similarity, place))
     return pa.concat_tables(tables).sort_by("id")
@@ -235,8 +240,10 @@ class _Layout:
 
     def lead(self, places: Array) -> Array:
         """Return what k-means looks at: the images, or else the text."""
-        x = self.take(places)[:, : self.images * self.width or self.text]
-        return np.ascontiguousarray(x / np.float32(max(self.images, 1) ** 0.5))
+        x = np.ascontiguousarray(self.take(places)[:, : self.images * self.width or self.text])
+        if self.images > 1:
+            x /= np.float32(self.images**0.5)
+        return x
 
     @property
     def parts(self) -> list[stars.Part]:
@@ -307,6 +314,6 @@ def _table(ids: pa.ChunkedArray, rows: Array, centre: Array, similarity: Array, 
             "id": ids.take(pa.array(rows[members])),
             "cluster": ids.take(pa.array(rows[name[star]])),
             "similarity": pa.array(np.round(similarity[members], 6), pa.float64()),
-            "rank": pa.array(np.arange(len(members)) - first[star], pa.int64()),
+            "preference": pa.array(first[star] - np.arange(len(members)), pa.float64()),
         }
     )

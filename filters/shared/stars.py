@@ -147,6 +147,23 @@ def similarities(take: Take, a: Array, b: Array, parts: Sequence[Part]) -> Array
     return out
 
 
+@kernel
+def _found(gap: Array, x: Array, y: Array, edges: Array, least: Array) -> tuple[Array, Array, Array]:
+    n = 0
+    for i in range(len(x)):
+        for j in range(len(y)):
+            n += gap[i, j] >= -SLACK
+    a, b, s = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.float64)
+    n = 0
+    for i in range(len(x)):
+        for j in range(len(y)):
+            if gap[i, j] >= -SLACK:
+                a[n], b[n] = i, j
+                s[n] = _similarity(x[i], y[j], edges, least)
+                n += s[n] > -2.0
+    return a[:n].copy(), b[:n].copy(), s[:n].copy()
+
+
 def across(
     take: Take, ours: Array, others: Array, parts: Sequence[Part], product: Product = multiply
 ) -> tuple[Array, ...]:
@@ -157,9 +174,8 @@ def across(
         x = take(others[i : i + BLOCK])
         for k in range(0, len(ours), CENTRES):
             y = take(ours[k : k + CENTRES])
-            b, a = np.nonzero(_gap(x, y, parts, product) >= -SLACK)
-            s = _pairs(x, y, b, a, edges, least)
-            found.append((ours[k + a[s > -2]], others[i + b[s > -2]], s[s > -2]))
+            b, a, s = _found(_gap(x, y, parts, product), x, y, edges, least)
+            found.append((ours[k + a], others[i + b], s))
     return tuple(np.concatenate(c) for c in zip(*found, strict=True))
 
 

@@ -53,7 +53,7 @@ def planted(n: int, copies: int, width: int = 64, low: float = 0.97, seed: int =
 def run(signed: pa.Table, **params) -> dict[str, tuple[str, float, int]]:
     out = load("dedup_semantic", params).cluster(signed)
     assert out.schema.equals(dedup_semantic.FOUND)
-    return {r["id"]: (r["cluster"], r["similarity"], r["rank"]) for r in out.to_pylist()}
+    return {r["id"]: (r["cluster"], r["similarity"], int(-r["preference"])) for r in out.to_pylist()}
 
 
 def dropped(signed: pa.Table, **params) -> set[str]:
@@ -90,12 +90,14 @@ def test_a_preferred_sample_is_the_centre_of_its_cluster() -> None:
     signed = table(planted(30, 3))
     rng = np.random.default_rng(1)
     rank = rng.permutation(120)
-    got = run(signed.append_column("rank", pa.array(rank, pa.int64())), epsilon=0.1)
+    got = run(signed.append_column("preference", pa.array(-rank / 7)), epsilon=0.1)
     for k in range(30):
         of = [k + 30 * c for c in range(4)]
         assert got[f"s/{min(of, key=lambda r: rank[r]):05d}"][2] == 0
-    none = signed.append_column("rank", pa.nulls(120, pa.int64()))
-    assert run(none, epsilon=0.1) == run(signed, epsilon=0.1)
+    for same in (pa.nulls(120, pa.float64()), pa.array([float("nan")] * 120), pa.array([1] * 120)):
+        assert run(signed.append_column("preference", same), epsilon=0.1) == run(signed, epsilon=0.1)
+    one = signed.append_column("preference", pa.array([None] * 60 + [-5.0] + [None] * 59))
+    assert run(one, epsilon=0.1)["s/00060"][2] == 0
 
 
 def test_similarity_is_that_to_the_centre() -> None:
@@ -157,9 +159,9 @@ def assigned(x: np.ndarray, clusters: int) -> tuple[np.ndarray, np.ndarray, np.n
 @pytest.mark.parametrize("epsilon", [0.1, 0.2])
 def test_what_the_paper_drops_and_we_keep_is_similar_to_no_survivor_before_it(keep: str, epsilon: float) -> None:
     x = planted(600, 2, low=0.8, seed=5)[:1500]
-    y, at, cosine = assigned(x, 20)
+    y, at, cosine = assigned(x, 50)
     want = paper(y, at, cosine, epsilon, keep)
-    got = {int(i[2:]) for i in dropped(table(x), epsilon=epsilon, keep=keep, clusters=20, probes=1)}
+    got = {int(i[2:]) for i in dropped(table(x), epsilon=epsilon, keep=keep, clusters=50, probes=1)}
     assert len(want) > 50
     chained = want - got
     assert got <= want
@@ -174,10 +176,10 @@ def test_what_the_paper_drops_and_we_keep_is_similar_to_no_survivor_before_it(ke
 
 def test_tight_groups_are_dropped_exactly_as_by_the_paper() -> None:
     x = planted(500, 3, low=0.99)
-    y, at, cosine = assigned(x, 20)
+    y, at, cosine = assigned(x, 50)
     for keep in ("hard", "easy"):
         want = paper(y, at, cosine, 0.1, keep)
-        assert {f"s/{k:05d}" for k in want} == dropped(table(x), epsilon=0.1, keep=keep, clusters=20, probes=1)
+        assert {f"s/{k:05d}" for k in want} == dropped(table(x), epsilon=0.1, keep=keep, clusters=50, probes=1)
         assert len(want) > 1400
 
 
