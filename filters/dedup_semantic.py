@@ -39,7 +39,8 @@ a hash of id and `seed`; ties by id. A sample is a duplicate when one before it 
   40 vectors per cluster, those with the smallest hashes of id and `seed`, in ten rounds (theirs: from all, in 100);
 - similar is `>=`, at six decimals, so that `epsilon: 0` finds equal vectors; theirs is `>`, NeMo Curator's `>=`.
 
-A cluster's id is the smallest of its members', a member's similarity that to its centre: the smallest over what was compared.
+A cluster's id is the smallest of its members', a member's similarity that to its centre: the smallest over what was compared. The
+centre has the largest of its members'.
 `preference` is its place in the order of `keep`: 0 for the centre, then -1, -2; the highest is to survive. Where the signatures
 come with a column `preference` (float64), higher ones go first, before `keep`, so that a policy's favourite is the centre. Where
 another member than the centre survives, a dropped one is similar to it within four times epsilon at worst (twice the angle).
@@ -308,12 +309,16 @@ def _table(ids: pa.ChunkedArray, rows: Array, centre: Array, similarity: Array, 
     begins = np.append(True, np.diff(centre[members]) != 0)[: len(members)]
     first = np.flatnonzero(begins)
     star = np.cumsum(begins) - 1
-    name = np.minimum.reduceat(members, first) if len(members) else members  # rows are in order of their ids
+    if not len(members):
+        return FOUND.empty_table()
+    name = np.minimum.reduceat(members, first)  # rows are in order of their ids
+    share = np.where(begins, -1, similarity[members])
+    share[first] = np.maximum.reduceat(share, first)
     return pa.table(
         {
             "id": ids.take(pa.array(rows[members])),
             "cluster": ids.take(pa.array(rows[name[star]])),
-            "similarity": pa.array(np.round(similarity[members], 6), pa.float64()),
+            "similarity": pa.array(np.round(share, 6), pa.float64()),
             "preference": pa.array(first[star] - np.arange(len(members)), pa.float64()),
         }
     )
