@@ -120,7 +120,7 @@ def why(out: Mapping[str, Any]) -> None:
     if sample is not None:
         print("\n" + textwrap.fill(cell(sample["text"]) or "(no text)", WIDTH))
         for m in sample["media"]:
-            print(_medium(m))
+            print(f"{_medium(m)}{_where(m)}")
         print()
     # What dropped it first, then what looked at it and kept it; rules that do not apply are counted only.
     judged = sorted((v for v in out["verdicts"] if v["value"] is not None), key=lambda v: bool(v["keep"]))
@@ -138,19 +138,26 @@ def _pair(out: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     like = (f"{b['stage']} {'-' if b['similarity'] is None else cell(float(b['similarity']))}" for b in other["by"])
     print(f"\nalike by {', '.join(like)}")
     left = out["sample"] or {"text": "", "media": []}
-    rows = [{out["id"]: left["text"], other["id"]: other["text"]}]
-    pictures = max(len(left["media"]), len(other["media"]))
-    for n in range(pictures):
-        rows.append({i: _medium(s["media"][n]) if n < len(s["media"]) else ""
-                     for i, s in ((out["id"], left), (other["id"], other))})  # fmt: skip
+    pair = ((out["id"], left), (other["id"], other))
+    rows = [{i: s["text"] for i, s in pair}]
+    for n in range(max(len(left["media"]), len(other["media"]))):
+        rows.append({i: _medium(s["media"][n]) if n < len(s["media"]) else "" for i, s in pair})
     table(rows, wrap=(out["id"], other["id"]))
+    if other["common"] and other["common"] != left["text"]:
+        print(textwrap.fill(f"in common: {cell(other['common'])}", WIDTH))
+    for m in other["media"]:
+        print(f"{_medium(m)}{_where(m)}")
 
 
 def _medium(m: Mapping[str, Any]) -> str:
     size = f" {m['width']} x {m['height']}" if "width" in m else ""
     length = f" {m['duration']:.1f} s" if "duration" in m else ""
-    where = f", {m['bytes']:,} bytes at {m['offset']} of {m['tar']}" if m["tar"] else ", not stored"
-    return cell(f"{m['mime'] if 'mime' in m else m['kind']}{size}{length}{where}")
+    stored = f", {m['bytes']:,} bytes" if m["tar"] else ", not stored"
+    return cell(f"{m['mime'] if 'mime' in m else m['kind']}{size}{length}{stored}")
+
+
+def _where(m: Mapping[str, Any]) -> str:
+    return cell(f" at {m['offset']} of {m['tar']}") if m["tar"] else ""
 
 
 # -- quality models ----------------------------------------------------------------------------------------------------

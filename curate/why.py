@@ -4,6 +4,7 @@ A verdict that names another sample can only be judged by looking at both, so th
 leaks come with it, and those of the other members of its clusters.
 """
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,11 +14,13 @@ from catalog import ledger
 from catalog.store import DatasetVersion, SourceVersion, Store
 
 TEXT = 300  # characters of a sample's text
+RUN = 5  # words in a row that are worth telling
+WORDS = 3000  # of each text that are compared
 OTHERS = 3  # members of a cluster that are shown beside a sample
 
 
 def why(store: Store, dataset: DatasetVersion, id_: str) -> dict[str, Any]:
-    """Return what `catalog.ledger.why` does, with `sample` {text, media, boxes} and `others`: [{id, by, text, ..}]."""
+    """Return what `catalog.ledger.why` does, with `sample` {text, media, boxes} and `others`: [{id, by, text, .., common}]."""
     out = ledger.why(store, dataset, id_)
     if "reject" in out:
         return out
@@ -25,18 +28,34 @@ def why(store: Store, dataset: DatasetVersion, id_: str) -> dict[str, Any]:
     by: dict[str, list[dict[str, Any]]] = {}
     for stage, other, similarity in _others(out, id_):
         by.setdefault(other, []).append({"stage": stage, "similarity": similarity})
-    shown = {other: look(store, digests, other) for other in by}
+    mine = look(store, digests, id_)
+    shown = {
+        other: found for other in by if (found := look(store, digests, other)) is not None
+    }  # or: its source is gone
     others = [
-        {"id": i, "by": by[i], **found} for i, found in shown.items() if found is not None
-    ]  # or: its source is gone
-    return out | {"sample": look(store, digests, id_), "others": others}
+        {"id": i, "by": by[i], **_cut(found), "common": common(mine["text"], found["text"]) if mine else ""}
+        for i, found in shown.items()
+    ]
+    return out | {"sample": _cut(mine) if mine else None, "others": others}
+
+
+def _cut(sample: Mapping[str, Any]) -> dict[str, Any]:
+    return {**sample, "text": short(sample["text"], TEXT)}
+
+
+def common(one: str, other: str) -> str:
+    """Return the longest run of words that two texts have in common, in any case, cut short; nothing under `RUN` words."""
+    a, b = one.split()[:WORDS], other.split()[:WORDS]
+    match = difflib.SequenceMatcher(None, [w.lower() for w in a], [w.lower() for w in b], autojunk=False)
+    found = match.find_longest_match()
+    return short(" ".join(a[found.a : found.a + found.size]), TEXT) if found.size >= RUN else ""
 
 
 def digests_of(dataset: DatasetVersion) -> dict[str, str]:
     """Return the digests of all sources, by name, whose samples a dataset version may speak of."""
     digests = {str(s["name"]): str(s["digest"]) for s in dataset.sources}
     for certificate in dataset.decontamination:  # evaluation items are of no source of the dataset
-        digests |= {str(s["name"]): str(s["digest"]) for s in certificate["sets"]}
+        digests |= {str(s["name"]): str(s["digest"]) for s in certificate.get("sets", ())}
     for stage in dataset.recipe["stages"]:  # nor are frozen samples
         digests |= {str(name): str(digest) for name, digest in stage.get("frozen", ())}
     return digests
@@ -65,7 +84,7 @@ def look(store: Store, digests: Mapping[str, str], id_: str) -> dict[str, Any] |
         return None
     source, row = found
     return {
-        "text": text(row["messages"] or [], TEXT),
+        "text": text(row["messages"] or []),
         "media": [_medium(store, source, m) for m in row["media"] or []],
         "boxes": len(row["boxes"] or []),
     }
@@ -84,10 +103,15 @@ def find_sample(store: Store, digests: Mapping[str, str], id_: str) -> tuple[Sou
     return None
 
 
-def text(messages: Sequence[Mapping[str, str]], limit: int) -> str:
-    """Return the first characters of what is said, on one line; who says it where it is more than one."""
+def text(messages: Sequence[Mapping[str, str]], limit: int | None = None) -> str:
+    """Return what is said, on one line, its first `limit` characters; who says it where it is more than one."""
     spoken = [m["content"] if len(messages) == 1 else f"{m['role']}: {m['content']}" for m in messages]
     said = " ".join(" ".join(spoken).split())
+    return said if limit is None else short(said, limit)
+
+
+def short(said: str, limit: int) -> str:
+    """Return the first characters of a text."""
     return said[:limit] + ("..." if len(said) > limit else "")
 
 

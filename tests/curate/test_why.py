@@ -6,7 +6,7 @@ import yaml
 
 from catalog.store import DatasetVersion, Store
 from curate import show
-from curate.why import text, why
+from curate.why import common, short, text, why
 from tests.curate import corpus
 from tests.curate.serial import go
 
@@ -62,7 +62,8 @@ def test_a_leak_comes_with_the_evaluation_item(done: Done) -> None:
     assert (leak["by"][0]["stage"], leak["id"]) == ("decontaminate_text", "test/test.jsonl:3")
     assert leak["text"].startswith("user: ")
     asked = leak["text"].removeprefix("user: ").partition(" assistant:")[0]
-    assert asked in out["sample"]["text"]
+    assert leak["common"] in asked
+    assert len(leak["common"].split()) > 15, "the leaked question, wherever it stands in the sample"
 
 
 def test_pictures_stand_beside_each_other(done: Done, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,10 +90,15 @@ def test_a_removed_source_costs_the_text_only(done: Done, tmp_path: Path, capsys
     assert "decontaminate_text" in capsys.readouterr().out
 
 
-def test_text_is_cut_and_on_one_line() -> None:
+def test_text_is_on_one_line_and_cut() -> None:
     assert (
-        text([{"role": "user", "content": "a\n b"}, {"role": "assistant", "content": "c"}], 300)
-        == "user: a b assistant: c"
+        text([{"role": "user", "content": "a\n b"}, {"role": "assistant", "content": "c"}]) == "user: a b assistant: c"
     )
-    assert text([{"role": "assistant", "content": "abcdef"}], 3) == "abc..."
-    assert text([], 3) == ""
+    assert text([]) == ""
+    assert short("abcdef", 3) == "abc..."
+
+
+def test_what_two_texts_have_in_common() -> None:
+    assert common("x One two three four FIVE y", "q one two three four five") == "One two three four FIVE"
+    assert common("one two three four", "one two three four") == "", "too few to tell anything"
+    assert common("", "a b c d e f") == ""
