@@ -21,10 +21,11 @@ from catalog.digests import sha256
 from catalog.schema import REJECT, SAMPLE
 from catalog.shards import write_table
 from catalog.store import SourceVersion, Store
-from curate.clusters import FOUND, _path
 from curate.decide import decide
+from curate.dedup.find import FOUND, Dedup
+from curate.engines.choose import choose
 from curate.ingest import SourceSpec
-from curate.recipe import Recipe, StageSpec, rules
+from curate.recipe import Recipe, StageSpec
 from filters import base
 
 STAGES = ("image_size", "aspect_ratio", "image_entropy", "blur", "gopher_quality", "gopher_repetition", "dedup_minhash")
@@ -88,10 +89,13 @@ def build(store: Store, samples: int, rows: int = 1000) -> str:
             members = [f"s/x.jsonl:{i}" for i in range(0, samples, 5)]
             pairs = [min(members[i // 2 * 2 : i // 2 * 2 + 2]) for i in range(len(members))]
             found = {"id": members, "cluster": pairs, "similarity": [1.0] * len(members)}
-            write_table(_path(store, flt, rules(stage, flt)[0], [source]), pa.table(found, schema=FOUND))
+            named = {f.name: (st, f) for st, f in stages}
+            where = Dedup(store=store, stage=stage, flt=flt, stages=named, members=[source]).path
+            write_table(where, pa.table(found, schema=FOUND))
     recipe = Recipe(name="bench", sources=(spec,), stages=tuple(s for s, _ in stages), shard_rows=rows)
     volatile = {"created_at": "now", "started": time.monotonic()}
-    return decide(recipe, store, stages, {"s": source}, progress=lambda *_: None, volatile=volatile).ref
+    engine = choose("local", workers=1, address=None)
+    return decide(recipe, store, stages, {"s": source}, engine=engine, progress=lambda *_: None, volatile=volatile).ref
 
 
 def _bounds(name: str) -> dict[str, dict[str, float]]:
