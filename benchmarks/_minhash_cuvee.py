@@ -1,7 +1,7 @@
 """Cuvee's own run with `dedup_minhash` as its only stage: run by `minhash.py` in a process of its own, as the peers are.
 
     python _minhash_cuvee.py run FULL TINY WORK REPEATS PARAMS    # seconds over both folders, and the ids that are kept
-    python _minhash_cuvee.py sign FULL                            # documents/s of signatures by processor time, of samples in memory
+    python _minhash_cuvee.py sign FULL                            # documents/s of signatures by processor time
 
 Prints one JSON line. JSON lines to a written ledger with two workers: ingest, score, cluster, judge.
 """

@@ -1,7 +1,7 @@
 """Daft's `minhash`, 14 bands of 8, grouped by band and joined in Python: run by `minhash.py` with Daft's own Python.
 
     python _minhash_daft.py run FULL TINY WORK REPEATS    # seconds over both folders, and the ids that are kept
-    python _minhash_daft.py sign FULL                     # documents/s of signatures by processor time, of texts in memory, by hash function
+    python _minhash_daft.py sign FULL                     # documents/s of signatures by processor time, by hash function
 
 Prints one JSON line. Daft has MinHash as an expression and no deduplication: bands, groups and components are the user's.
 """

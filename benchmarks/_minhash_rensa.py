@@ -1,7 +1,7 @@
 """rensa's R-MinHash and its deduplicator, 14 bands of 8: run by `minhash.py` with rensa's own Python.
 
     python _minhash_rensa.py run FULL TINY WORK REPEATS    # seconds over both folders, and the ids that are kept
-    python _minhash_rensa.py sign FULL                     # documents/s of signatures by processor time, with and without Python's shingling
+    python _minhash_rensa.py sign FULL    # documents/s of signatures by processor time, with Python's shingling and without
 
 Prints one JSON line. rensa takes tokens: shingling is Python's. The deduplicator checks candidates by their signatures, at 0.7.
 """

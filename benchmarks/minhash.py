@@ -227,14 +227,18 @@ def main() -> None:
 
 
 def ratios(result: dict, chosen: list[str], ours: list[str]) -> dict:
-    """Return Cuvee's rates as multiples of the peers', end to end and for signatures."""
+    """Return Cuvee's rates as multiples of the peers', end to end and for signatures of texts; for rensa also from words on."""
     out: dict = {}
     for name in ours:
         end_to_end = {p: result[name]["documents_per_s"] / result[p]["documents_per_s"] for p in chosen}
         out[name] = {p: round(r, 2) for p, r in end_to_end.items()}
     if ours:
-        own = result["signatures"]["cuvee"]["signatures"]
-        out["signatures"] = {p: round(own / max(result["signatures"][p].values()), 2) for p in chosen}
+        own = result["signatures"]["cuvee"]
+        out["signatures"] = {
+            f"{p}, {kind}": round(own["minima alone" if kind == "without shingling" else "signatures"] / rate, 2)
+            for p in chosen
+            for kind, rate in result["signatures"][p].items()
+        }
     return out
 
 
