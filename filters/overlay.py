@@ -147,12 +147,13 @@ def _repeats(data: Array, first: Array, heights: Array, widths: Array, out: Arra
             length = height if turned else width
             _signs(plane, turned, min(LINES, width if turned else height), signs)
             _pack(signs, up, any_)
+            words_used = (length + 63) >> 6
             for distance in range(NEAR, length // 2):
                 both = np.int64(0)
                 apart = np.int64(0)
                 skip = distance >> 6
                 shift = distance & 63
-                for word in range(WORDS - skip):
+                for word in range(words_used - skip):
                     a, b = _pairs(up, any_, word, skip, shift)
                     both += np.int64(a)
                     apart += np.int64(b)

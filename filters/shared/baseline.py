@@ -304,7 +304,7 @@ def _header(data: Array, frame: Array, look: Array, codes: Array, steps: Array) 
         return 0
     frame[:] = 0
     have = np.zeros(12, np.bool_)  # four tables of steps, eight codes
-    jfif, adobe = False, -1
+    jfif, adobe, turned = False, -1, False
     at = 2
     while at + 4 <= end and data[at] == 0xFF:
         marker = data[at + 1]
@@ -360,9 +360,44 @@ def _header(data: Array, frame: Array, look: Array, codes: Array, steps: Array) 
                 and here[4] == 101
             ):
                 adobe = L(here[11])  # "Adobe"
+        elif marker == 0xE1:
+            if turned or not _upright(here):  # a second one goes on where the first ends
+                return 0
+            turned = True
         elif not (marker == 0xFE or 0xE2 <= marker <= 0xEF):
             return 0
     return 0
+
+
+@kernel
+def _upright(here: Array) -> bool:
+    """Tell whether an APP1 segment is EXIF of a picture that is not to be turned: an ordinary first directory (TIFF 6.0,
+    section 2), with an orientation of 1 or none. XMP is not."""
+    if here.size < 20 or here[0] != 69 or here[1] != 120 or here[2] != 105 or here[3] != 102 or here[4] != 0:
+        return False
+    tiff = here[6:]
+    high = 0 if tiff[0] == 77 else 1  # "MM": the higher byte comes first
+    if tiff[0] != tiff[1] or not (tiff[0] == 77 or tiff[0] == 73) or _short(tiff, 2, high) != 42:
+        return False
+    at = _short(tiff, 4 + 2 * high, high) << 16 | _short(tiff, 6 - 2 * high, high)
+    if at < 8 or at + 6 > tiff.size:
+        return False
+    n = _short(tiff, at, high)
+    if at + 6 + 12 * n > tiff.size:
+        return False
+    for k in range(n):
+        entry = at + 2 + 12 * k
+        if _short(tiff, entry, high) == 0x0112:
+            count = _short(tiff, entry + 4 + 2 * high, high) << 16 | _short(tiff, entry + 6 - 2 * high, high)
+            if _short(tiff, entry + 2, high) != 3 or count != 1 or _short(tiff, entry + 8, high) != 1:
+                return False
+    return True
+
+
+@kernel
+def _short(data: Array, at: Any, high: int) -> Any:
+    """Return a number of two bytes, the higher one first or (`high` 1) second."""
+    return L(data[at + high]) << 8 | L(data[at + 1 - high])
 
 
 @kernel
@@ -378,7 +413,7 @@ def _size(here: Array, frame: Array) -> bool:
     for c in range(frame[PARTS]):
         frame[_ID + c] = here[6 + 3 * c]
         frame[_STEPS + c] = here[8 + 3 * c]
-        if here[8 + 3 * c] > 3 or (c > 0 and here[7 + 3 * c] != 0x11):
+        if here[8 + 3 * c] > 3 or ((c > 0 or frame[PARTS] == 1) and here[7 + 3 * c] != 0x11):
             return False
     frame[WIDE] = frame[TALL] = 1
     if frame[PARTS] == 3:

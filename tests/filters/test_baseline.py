@@ -1,6 +1,7 @@
 """The decoder of common JPEGs: what it takes comes out as libjpeg has it, to the bit; all else it leaves alone."""
 
 import io
+import struct
 from collections.abc import Callable
 
 import numpy as np
@@ -85,6 +86,18 @@ def test_one_after_another() -> None:
         DECODER.decode(files[k - 1][:300])
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_exif(turn: int, order: str) -> None:
+    entries = [(0x010F, 2, 4, b"abc\0"), (0x0112, 3, 1, struct.pack(order + "HH", turn, 0)), (0x011A, 4, 1, bytes(4))]
+    for some in (entries, entries[::2]):
+        head = struct.pack(order + "2sHLH", b"II" if order == "<" else b"MM", 42, 8, len(some))
+        body = b"".join(struct.pack(order + "HHL", *e[:3]) + e[3] for e in some)
+        data = saved(noise(40, 30), exif=b"Exif\0\0" + head + body + bytes(4))
+        assert Image.open(io.BytesIO(data)).getexif().get(0x0112, 1) == (turn if len(some) == 3 else 1)
+        assert same(data) == (turn == 1 or len(some) == 2)
+
+
 def second(data: bytes) -> bytes:
     return data[:-2] + b"\xff\xda" + data[-2:]
 
@@ -92,9 +105,13 @@ def second(data: bytes) -> bytes:
 REFUSED: dict[str, Callable[[], bytes]] = {
     **OTHER,
     "progressive": lambda: saved(noise(40, 30), progressive=True),
-    "with EXIF": lambda: saved(noise(40, 30), exif=exif(1)),
+    "with XMP": lambda: saved(noise(40, 30), xmp=b"<x/>"),
+    "turned by two EXIF": lambda: saved(noise(40, 30), exif=exif(1))[:2] + saved(noise(40, 30), exif=exif(6))[2:],
+    "EXIF cut short": lambda: saved(noise(40, 30), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05" + bytes(20)),
+    "EXIF without a beginning": lambda: saved(noise(40, 30), exif=b"Exif\0\0MM\0*\xff\xff\xff\xff" + bytes(20)),
     "stored as RGB": lambda: saved(noise(40, 30), keep_rgb=True),
     "too wide": lambda: saved(noise(SIDE + 1, 8)),
+    "grey of no width": lambda: saved(noise(40, 30).convert("L")).replace(b"\x01\x01\x11\x00", b"\x01\x01\x01\x00", 1),
     "a second scan": lambda: second(saved(noise(40, 30))),
     "bytes left over": lambda: saved(noise(40, 30))[:-2] + b"\x00\x00\xff\xd9",
     "without an end": lambda: saved(noise(40, 30))[:-2],
