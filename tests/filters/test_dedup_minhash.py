@@ -17,7 +17,7 @@ f = load("dedup_minhash")
 
 
 def clusters(b, filt=f):
-    signed = pa.table({"id": b.column("id"), "signature": filt.score(b).column("signature")})
+    signed = pa.table({"id": b.column("id"), **dict(zip(filt.scores, filt.score(b), strict=True))})
     return {r["id"]: (r["cluster"], r["similarity"]) for r in filt.cluster(signed).to_pylist()}
 
 
@@ -267,3 +267,30 @@ def test_all_halves_have_the_same_defaults():
         for name, p in inspect.signature(half).parameters.items():
             if p.kind is p.KEYWORD_ONLY:
                 assert own[name] == p.default
+
+
+def planted(n=500, words=120, seed=11):
+    """Texts, and as many copies with words changed here and there; (text, copy, true Jaccard similarity) of each pair."""
+    rng = random.Random(seed)
+    docs = documents(n, words, seed=seed)
+    copies = []
+    for d in docs:
+        copy = list(d)
+        for _ in range(rng.randrange(6)):
+            copy[rng.randrange(words)] = f"other{rng.randrange(1000)}"
+        copies.append(copy)
+    return docs + copies, [(i, n + i, jaccard(d, c)) for i, (d, c) in enumerate(zip(docs, copies, strict=True))]
+
+
+@pytest.mark.parametrize(("params", "recall"), [({}, 0.97), ({"bands": 16, "rows": 7, "verify": "jaccard"}, 0.985)])
+def test_planted_copies_of_similarity_80_percent_are_found_and_nothing_else(params, recall):
+    texts, pairs = planted()
+    found = clusters(answers(*(" ".join(t) for t in texts), question=""), load("dedup_minhash", params))
+    together = {(i, j) for i, j, _ in pairs if f"s/{j:05d}" in found and found[f"s/{j:05d}"][0] == f"s/{i:05d}"}
+    near = {(i, j) for i, j, share in pairs if share >= 0.8}
+    assert len(near) > 250
+    assert len(together & near) >= recall * len(near)
+    assert len(found) == 2 * len(together)  # nobody with a stranger
+    alike = {(i, j): share for i, j, share in pairs}
+    least = 0.7 if params else 0.55
+    assert all(alike[pair] >= least for pair in together)
