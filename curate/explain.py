@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 import yaml
 
-from catalog.errors import UserError
+from catalog.errors import UserError, nearest
 from catalog.histogram import histogram
 from catalog.shards import MediaReader, read_table
 from catalog.store import SourceVersion, Store
@@ -34,6 +34,7 @@ PIECE = 128  # rows scored between two reports of progress
 BINS = 60
 NEAR = 3  # samples shown on each side of a bound, or at each end
 TEXT = 200  # characters of their text
+FEW = 5  # filters that are named for a word
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _SOURCE = re.compile(
     r"https?://[^\s)>\]]+[\w/]|arXiv[: ]\d{4}\.\d{4,5}|[A-Z][\w-]+(?: (?:and [A-Z][\w-]+|et al\.))? (?:19|20)\d\d\b"
@@ -143,7 +144,14 @@ def settings(given: Sequence[str]) -> dict[str, Any]:
 
 
 def bind(name: str, params: Mapping[str, Any]) -> base.Filter:
-    """Return a filter with parameters bound, after a look at their kinds."""
+    """Return a filter with parameters bound, after a look at their kinds; for a name that is none, say which are about it."""
+    if name not in base.names():
+        near, about = nearest(name, base.names()), [f"`{f.name}`" for f in listing([name])][:FEW]
+        msg = f"no filter named `{name}`{near}"
+        hint = (
+            f"about `{name}` in its docstring: {', '.join(about)}" if about else "`cuvee filters -k WORD` searches them"
+        )
+        raise UserError(msg, hint=hint, usage=True)
     flt = base.load(name, params)
     flt.check(params, f"filter `{name}`")
     return flt

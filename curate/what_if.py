@@ -114,9 +114,11 @@ def _fingerprint(
 def _not_there(flt: base.Filter, score: str, sources: Sequence[str], *, pooled: bool) -> UserError:
     what = "pooled over these sources" if pooled else "scored"
     shown = ", ".join(f"`{s}`" for s in sources)
+    params = f", params: {{{', '.join(f'{p}: ...' for p in flt.required)}}}" if flt.required else ""
+    stage = f"- {{filter: {flt.name}{params}, bounds: {{}}}}"
     return UserError(
         f"`{flt.name}.{score}` is not {what} in this store: no stored scores of it for {shown}",
-        hint=f"add `- {{filter: {flt.name}, bounds: {{}}}}` to the recipe's stages and run it: that scores and drops nothing",
+        hint=f"add `{stage}` to the recipe's stages and run it: that scores and drops nothing",
     )
 
 

@@ -150,3 +150,14 @@ def test_settings_are_yaml_or_else_text() -> None:
     assert explain.settings(given) == {"a": 1, "b": "[x", "c": "2024-13-45", "d": "x=y"}
     with pytest.raises(UserError, match="expected `<parameter>=<value>`"):
         explain.settings(["a"])
+
+
+def test_a_name_that_is_none_leads_to_the_filters_about_it() -> None:
+    with pytest.raises(UserError, match="no filter named `watermark`; none of the") as e:
+        explain.bind("watermark", {})
+    assert "`overlay`" in e.value.hint
+    with pytest.raises(UserError, match="did you mean `blur`"):
+        explain.bind("blurr", {})
+    with pytest.raises(UserError) as e:
+        explain.bind("zzzz", {})
+    assert "-k WORD" in e.value.hint

@@ -91,6 +91,15 @@ def test_a_filter_that_another_recipe_ran(data: Path, done: tuple[Store, Dataset
         what_if(*done, ["charset.replacement.max=-1"])
 
 
+def test_what_would_score_it_names_what_the_filter_cannot_do_without(done: tuple[Store, DatasetVersion]) -> None:
+    with pytest.raises(UserError) as e:
+        what_if(*done, ["clip_score.min=1"])
+    assert "- {filter: clip_score, params: {model: ...}, bounds: {}}" in e.value.hint
+    with pytest.raises(UserError) as e:
+        what_if(*done, ["blur.min=1"])
+    assert "- {filter: blur, bounds: {}}" in e.value.hint
+
+
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
