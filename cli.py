@@ -188,7 +188,7 @@ def mask(
 
     where = Store(store)
     version = where.source(source)
-    wanted = list(KINDS) if kinds == "all" else [k.strip() for k in kinds.split(",") if k.strip()]
+    wanted = list(KINDS) if kinds == "all" else words_of(kinds)
     with opened(engine, workers, ray_address) as eng, bars() as progress:
         made = write_masked(
             where, version, kinds=wanted, name=name, meta=meta, engine=eng,
@@ -207,6 +207,64 @@ def mask(
     else:
         table([{"kind": k, "masked": n, **{f"in {p}": places[p][k] for p in places}} for k, n in hits.items()])
     click.echo(f"source   {made.ref}  {made.samples:,} samples, {changed:,} changed")
+
+
+@cuvee.command("cut")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option("--kinds", required=True, help="What to cut, joined by commas: lines, paragraphs, substrings, or all.")
+@click.option("--line-times", type=int, default=7, show_default=True, help="Lines: cut where so many samples have it.")
+@click.option("--line-characters", type=int, default=20, show_default=True, help="Lines: not shorter ones.")
+@click.option(
+    "--paragraph-times", type=int, default=2, show_default=True, help="Paragraphs: where so many samples have it."
+)
+@click.option("--paragraph-characters", type=int, default=100, show_default=True, help="Paragraphs: not shorter ones.")
+@click.option("--bytes", "size", type=int, default=200, show_default=True, help="Substrings: so many bytes or more.")
+@click.option("--roles", default="assistant", show_default=True, help="Whose messages, joined by commas.")
+@click.option(
+    "--with-media", is_flag=True, help="Samples with media, too: answers then say less than the picture shows."
+)
+@click.option("--within", is_flag=True, help="Also what one sample says twice.")
+@click.option(
+    "--against", multiple=True, metavar="SOURCE", help="Counts as earlier and is not cut. Repeat for several."
+)
+@click.option(
+    "--as", "name", default="{}", help="Name of what is made; {} is the source's own.  [default: {}, a new version]"
+)
+@STORE
+@engine_options
+@JSON
+def cut_command(sources: Sequence[str], kinds: str, line_times: int, line_characters: int, paragraph_times: int,
+                paragraph_characters: int, size: int, roles: str, with_media: bool, within: bool, against: Sequence[str],
+                name: str, store: Path, engine: str, workers: int | None, ray_address: str | None,
+                as_json: bool) -> None:  # fmt: skip
+    """Write new versions of stored SOURCEs in which lines, paragraphs and substrings that repeat stand once.
+
+    The first place keeps a span: sources in the order given, samples by id. A row for every cut says which place that is.
+
+    \b
+    cuvee cut pages --kinds lines,paragraphs
+    cuvee cut notes wiki --kinds substrings --bytes 400 --as '{}-cut'
+    cuvee cut new --against old --kinds all
+    """
+    from catalog.store import Store
+    from curate.spans.cut import cut, summary_of, table_of
+    from curate.spans.find import ASKED, Rules, Units
+
+    where = Store(store)
+    rules = Rules.of(
+        ASKED if kinds == "all" else words_of(kinds), lines=Units(times=line_times, characters=line_characters),
+        paragraphs=Units(times=paragraph_times, characters=paragraph_characters), size=size,
+        roles=tuple(words_of(roles)), media=with_media, within=within,
+    )  # fmt: skip
+    frozen, versions = ([where.source(s) for s in names] for names in (against, sources))
+    with opened(engine, workers, ray_address) as eng, bars() as progress:
+        made = cut(where, versions, rules=rules, against=frozen, name=name, engine=eng, progress=progress)
+    emit(summary_of(made)) if as_json else table(table_of(made))
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words that commas join."""
+    return [w.strip() for w in text.split(",") if w.strip()]
 
 
 # -- curation ----------------------------------------------------------------------------------------------------------
@@ -383,8 +441,12 @@ def dedup_ls(dataset: str | None, store: Path, as_json: bool) -> None:
 @click.argument("id_", metavar="[ID]", required=False)
 @click.option("--dataset", default=None, help="Dataset version, `name` or `name@version`.  [default: the latest run]")
 @click.option("--stage", default=None, help="Only what this stage found.  [default: all]")
-@click.option("--order", default="doubtful", show_default=True,
-              help="doubtful: least similar first; sure: most similar; large: a pair of each of the largest clusters.")
+@click.option(
+    "--order",
+    default="doubtful",
+    show_default=True,
+    help="doubtful: least similar first; sure: most similar; large: a pair of each of the largest clusters.",
+)
 @click.option("-n", "--pairs", "most", type=click.IntRange(1), default=10, show_default=True, help="How many.")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Write an HTML page with both pictures.")
 @STORE
@@ -409,7 +471,9 @@ def dedup_explain(id_: str | None, dataset: str | None, stage: str | None, order
         write_bytes(out, page(found.ref, some).encode())
         say(f"{len(some)} pairs: {out}")
     if as_json:
-        emit([{**p, **{k: {f: v for f, v in p[k].items() if f != "picture"} for k in ("dropped", "kept")}} for p in some])
+        emit(
+            [{**p, **{k: {f: v for f, v in p[k].items() if f != "picture"} for k in ("dropped", "kept")}} for p in some]
+        )
     elif out is None:
         show.pairs(some)
 
