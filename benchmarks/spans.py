@@ -10,6 +10,8 @@ Prints tables and last one line of JSON with all numbers.
 """
 
 import argparse
+import contextlib
+import functools
 import gzip
 import json
 import os
@@ -90,39 +92,42 @@ def write(folder, documents):
 
 
 def ours(folder, rules, workers=2):
-    """Return (seconds of cutting, peak MB of a worker, what was made); ingest is not in the time."""
-    engine = choose("local", workers=workers, address=None)
-    try:
-        spec = SourceSpec.of({"name": "docs", "format": "text", "path": "*.jsonl", "task": "text"})
-        store = Store(folder.parent / f"store-{folder.name}")
-        old = ingest(store, spec, engine=engine, data=folder, shard_rows=1000)
-        tiny = ingest(
-            store,
-            SourceSpec.of({"name": "tiny", "format": "text", "path": "0.jsonl"}),
-            engine=engine,
-            data=warm(folder),
-        )
-        cut(store, [tiny], rules=rules, engine=engine)  # loads the kernels
+    """Return what cutting took, without ingest and without start-up: that is what the same takes for a tiny folder."""
+    store = Store(folder.parent / f"store-{folder.name}")
+    sources = {}
+    with contextlib.closing(choose("local", workers=workers, address=None)) as engine:
+        for name, where in (("tiny", warm(folder)), ("docs", folder)):
+            spec = SourceSpec.of({"name": name, "format": "text", "path": "*.jsonl", "task": "text"})
+            sources[name] = ingest(store, spec, engine=engine, data=where, shard_rows=1000)
+    took = []
+    for name in ("tiny", "tiny", "docs"):  # the first one compiles the kernels
         steps = []
-        started = time.perf_counter()
-        made = cut(
-            store,
-            [old],
-            rules=rules,
-            name="cut",
-            engine=engine,
-            progress=lambda *x: steps.append((time.perf_counter(), *x)),
-        )
-        seconds = time.perf_counter() - started
-    finally:
-        engine.close()
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        started, before = time.perf_counter(), processor()
+        with contextlib.closing(choose("local", workers=workers, address=None)) as engine:
+            clock = functools.partial(lambda out, *x: out.append((time.perf_counter(), *x)), steps)
+            made = cut(store, [sources[name]], rules=rules, name=f"{name}{len(took)}", engine=engine, progress=clock)
+        took.append((time.perf_counter() - started, processor() - before))
     parts = {}
     for k, (at, step, done, total) in enumerate(steps):
         if done == total and k:
             begun = next(a for a, s, d, _ in reversed(steps[: k + 1]) if s == step and d == 0)
             parts[step] = round(parts.get(step, 0) + at - begun, 2)
-    return {"seconds": round(seconds, 2), "peak_mb": round(peak), "steps": parts, **made[0].summary, "of": old.samples}
+    seconds, busy = (took[2][k] - took[1][k] for k in range(2))
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return {
+        "seconds": round(seconds, 2),
+        "busy": round(busy, 2),
+        "peak_mb": round(peak),
+        "steps": parts,
+        **made[0].summary,
+    }
+
+
+def processor():
+    """Return the seconds of processor time that this process and those that it has waited for have used."""
+    return sum(
+        u.ru_utime + u.ru_stime for u in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
 
 
 def warm(folder):
@@ -130,6 +135,11 @@ def warm(folder):
     if not out.exists():
         write(out, [f"a line that is said in some places\nnumber {k} alone here" for k in range(400)])
     return out
+
+
+def row(what, size, seconds, busy, gone):
+    return {"what": what, "s": round(seconds, 1), "busy s": round(busy, 1), "MB/s": round(size / 1e6 / seconds, 1),
+            "MB per busy s": round(size / 1e6 / busy, 1), "cut": f"{gone / size:.1%}"}  # fmt: skip
 
 
 def table(rows):
@@ -202,31 +212,17 @@ def main():
             folder = write(work / "real", documents)
             mine = ours(folder, Rules(lines=Units(times=2, characters=1), within=True))
             cut_ = sum(mine["cut_bytes"].values())
-            rows = [
-                {
-                    "what": "cuvee",
-                    "s": mine["seconds"],
-                    "MB/s": round(size / 1e6 / mine["seconds"], 1),
-                    "cut": f"{cut_ / size:.1%}",
-                }
-            ]
+            rows = [row("cuvee", size, mine["seconds"], mine["busy"], cut_)]
             result["lines"] = {"documents": len(documents), "bytes": size, "cuvee": mine}
             if not args.no_peer:
                 command = [peers.python("datatrove"), HERE / "_spans_datatrove.py", folder, warm(folder), work / "dt"]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
                 theirs = json.loads(done.stdout.splitlines()[-1])
-                seconds = theirs["full"] - theirs["tiny"]
-                gone = 1 - theirs["bytes"] / size
-                rows.append(
-                    {
-                        "what": "datatrove",
-                        "s": round(seconds, 2),
-                        "MB/s": round(size / 1e6 / seconds, 1),
-                        "cut": f"{gone:.1%}",
-                    }
-                )
-                result["lines"]["datatrove"] = theirs
+                seconds, busy = (theirs["full"][k] - theirs["tiny"][k] for k in range(2))
+                rows.append(row("datatrove", size, seconds, busy, size - theirs["bytes"]))
+                result["lines"]["datatrove"] = {**theirs, "seconds": round(seconds, 2), "busy": round(busy, 2)}
                 result["lines"]["ratio"] = round(seconds / mine["seconds"], 1)
+                result["lines"]["ratio_busy"] = round(busy / mine["busy"], 1)
             print(f"lines: {len(documents):,} documents, {size / 1e6:.1f} MB")
             table(rows)
         rows = []
@@ -235,9 +231,11 @@ def main():
             folder = write(work / f"p{megabytes}", documents)
             mine = ours(folder, Rules(substring=BYTES))
             share = round(mine["cut_bytes"]["substring"] / again, 4)
-            rows.append({"MB": megabytes, "documents": len(documents), "s": mine["seconds"],
-                         "MB/s": round(megabytes / mine["seconds"], 1), "peak MB": mine["peak_mb"], "of planted bytes": share,
-                         **mine["steps"]})  # fmt: skip
+            found = {"peak MB": mine["peak_mb"], "of planted bytes": share, **mine["steps"]}
+            plain = row(
+                f"{megabytes} MB", megabytes * 1e6, mine["seconds"], mine["busy"], mine["cut_bytes"]["substring"]
+            )
+            rows.append({**plain, **found})
             result[f"substring_{megabytes}"] = {**mine, "planted": again, "share": share}
         print("substrings of 200 bytes, planted")
         table(rows)
