@@ -8,6 +8,8 @@ Decoding alone is what Pillow takes to bring the same JPEGs, read from the same 
 processes, in turn, all workers at a time, after a turn that is not counted (compiling). Every turn has fresh processes,
 because Pillow's own rate differs between them by a third and more, with where `malloc` puts its row buffer
 (docs/results/image_filters.md). The ratio is the median of the turns' ratios; the least and the largest are given too.
+"of CPU" is the same ratio of the CPU time that the workers spent, which other work on the machine disturbs less; "of fast"
+that of the median for the filters over the least of the turns' for decoding: against a process in which Pillow is fast.
 
 CleanVision gets the same files in a folder and an environment of its own (`benchmarks/peers.py`), with as many
 processes; its time is that of `find_issues` for dark, light, odd aspect ratio, low information, blurry, greyscale, odd
@@ -64,7 +66,8 @@ def main() -> None:
     images, turns = (128, 3) if args.quick else (args.images, args.turns)
     result: dict[str, Any] = {"images": images, "turns": turns, "cores": os.cpu_count(), "sets": {}}
     print(
-        f"{'set':<16} {'pixels':>9} {'workers':>7} {'decode/s':>9} {'filters/s':>9} {'ratio':>6} {'from to':>11} {'of arrays':>9}"
+        f"{'set':<16} {'pixels':>9} {'workers':>7} {'decode/s':>9} {'filters/s':>9} {'ratio':>6} {'from to':>11} "
+        f"{'of arrays':>9} {'of CPU':>6} {'of fast':>7} {'us CPU: filters':>15} {'decode':>6} {'from to':>12}"
     )
     with tempfile.TemporaryDirectory() as folder:
         for name, found in sets().items():
@@ -75,7 +78,9 @@ def main() -> None:
                 result["sets"][f"{name}/{workers}"] = {"pixels": pixels, **got}
                 print(
                     f"{name:<16} {pixels:>9,} {workers:>7} {got['decode']:>9.0f} {got['filters']:>9.0f} {got['ratio']:>6.2f} "
-                    f"{got['ratio_least']:>6.2f}{got['ratio_most']:>5.2f} {got['ratio_arrays']:>9.2f}",
+                    f"{got['ratio_least']:>6.2f}{got['ratio_most']:>5.2f} {got['ratio_arrays']:>9.2f} "
+                    f"{got['ratio_cpu']:>6.2f} {got['ratio_fast']:>7.2f} {got['cpu_filters']:>15.0f} {got['cpu_decode']:>6.0f} "
+                    f"{got['cpu_decode_least']:>6.0f}{got['cpu_decode_most']:>6.0f}",
                     flush=True,
                 )
         if not args.no_peer:
@@ -226,13 +231,16 @@ def worker(root: Path, shards: list[int], orders: Connection) -> None:
         }
         orders.send("ready")
         while (order := orders.recv()) != "end":
+            started = time.process_time()
             out = [jobs[order](t) for t in tables]
-            orders.send([[p.to_pylist() for p in parts] for parts in out] if order == "checks" else None)
+            spent = time.process_time() - started
+            orders.send((spent, [[p.to_pylist() for p in parts] for parts in out] if order == "checks" else None))
 
 
 @contextlib.contextmanager
-def workers_of(root: Path, n: int) -> Iterator[Callable[[str], tuple[float, list[Any]]]]:
-    """Yield a function that has all workers do one thing and returns the seconds it took and what they answered."""
+def workers_of(root: Path, n: int) -> Iterator[Callable[[str], tuple[float, float, list[Any]]]]:
+    """Yield a function that has all workers do one thing and returns the seconds it took, the CPU seconds that all of them
+    spent, and what they answered."""
     for name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"  # as in the local engine: one thread per worker
     spawn = multiprocessing.get_context("spawn")
@@ -246,12 +254,12 @@ def workers_of(root: Path, n: int) -> Iterator[Callable[[str], tuple[float, list
     for pipe in pipes:
         pipe.recv()
 
-    def order(what: str) -> tuple[float, list[Any]]:
+    def order(what: str) -> tuple[float, float, list[Any]]:
         started = time.perf_counter()
         for pipe in pipes:
             pipe.send(what)
         answers = [pipe.recv() for pipe in pipes]
-        return time.perf_counter() - started, answers
+        return time.perf_counter() - started, sum(spent for spent, _ in answers), [found for _, found in answers]
 
     yield order
     for pipe, process in zip(pipes, processes, strict=True):
@@ -262,20 +270,29 @@ def workers_of(root: Path, n: int) -> Iterator[Callable[[str], tuple[float, list
 def compare(root: Path, images: int, workers: int, turns: int) -> dict[str, float]:
     """Return images a second and the ratios: medians over `turns` turns, each in fresh processes."""
     rates: dict[str, list[float]] = {what: [] for what in ("decode", "filters", "arrays")}
+    spent: dict[str, list[float]] = {what: [] for what in rates}  # microseconds of a CPU per image
     for _ in range(turns):
         with workers_of(root, workers) as order:
             for what in rates:
                 order(what)
-            rounds = [{what: order(what)[0] for what in rates} for _ in range(3)]
+            rounds = [{what: order(what)[:2] for what in rates} for _ in range(3)]
         for what, found in rates.items():
-            found.append(images / statistics.median(r[what] for r in rounds))
+            found.append(images / statistics.median(r[what][0] for r in rounds))
+            spent[what].append(1e6 / images * statistics.median(r[what][1] for r in rounds))
     ratio, arrays = ([f / d for f, d in zip(rates["filters"], rates[of], strict=True)] for of in ("decode", "arrays"))
+    cpu = [d / f for f, d in zip(spent["filters"], spent["decode"], strict=True)]
     return {
         **{what: round(statistics.median(found), 1) for what, found in rates.items()},
         "ratio": round(statistics.median(ratio), 3),
         "ratio_least": round(min(ratio), 3),
         "ratio_most": round(max(ratio), 3),
         "ratio_arrays": round(statistics.median(arrays), 3),
+        "ratio_cpu": round(statistics.median(cpu), 3),
+        "ratio_fast": round(min(spent["decode"]) / statistics.median(spent["filters"]), 3),
+        "cpu_filters": round(statistics.median(spent["filters"]), 1),
+        "cpu_decode": round(statistics.median(spent["decode"]), 1),
+        "cpu_decode_least": round(min(spent["decode"]), 1),
+        "cpu_decode_most": round(max(spent["decode"]), 1),
     }
 
 
@@ -302,7 +319,7 @@ def against_cleanvision(folder: Path, images: int, turns: int) -> dict[str, Any]
         order("checks")
         ours = []
         for _ in range(turns):
-            seconds, answers = order("checks")
+            seconds, _, answers = order("checks")
             started = time.perf_counter()
             clusters = _clusters(answers)
             ours.append(seconds + time.perf_counter() - started)
