@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,23 +49,29 @@ def main() -> None:
         home = Path(tempfile.mkdtemp(prefix="cuvee-scale-", dir=args.folder))
         try:
             rows.append(measure(home, samples, args.engine, args.workers))
+            if samples == most:  # then a hundredth more of them
+                write(home / "texts", samples // 100, first=samples // PER_FILE + 1, seed=8)
+                rows.append(measure(home, samples + samples // 100, args.engine, args.workers, write_first=False))
         finally:
             shutil.rmtree(home, ignore_errors=True)
-        print(json.dumps(rows[-1]), flush=True)
-    small, large = rows
+        for row in rows[-2:] if samples == most else rows:
+            print(json.dumps(row), flush=True)
+    small, large, grown = rows
     result = {
         "engine": args.engine,
         "workers": args.workers,
         "rows": rows,
         "growth": round(large["seconds"] / small["seconds"], 2),
+        "appended_share_of_time": round(grown["seconds"] / large["seconds"], 3),
+        "appended_scored": grown["scored"],
         "growth_of_clustering": round(large["steps"]["cluster"] / max(small["steps"]["cluster"], 1e-9), 2),
     }
     print(json.dumps(result))
 
 
-def measure(home: Path, samples: int, engine: str, workers: int) -> dict[str, object]:
+def measure(home: Path, samples: int, engine: str, workers: int, *, write_first: bool = True) -> dict[str, Any]:
     """Run the recipe on `samples` documents; return what came of it and what it took."""
-    planted = write(home / "texts", samples)
+    planted = write(home / "texts", samples) if write_first else (0, 0)
     (home / "recipe.yaml").write_text(RECIPE)
     command = [
         sys.executable, "-m", "cli", "run", str(home / "recipe.yaml"), "--data", str(home), "--store", str(home / "store"),
@@ -95,6 +102,7 @@ def measure(home: Path, samples: int, engine: str, workers: int) -> dict[str, ob
         "planted_near": planted[1],
         "kept": found["counts"]["kept"],
         "dropped": found["counts"]["dropped"],
+        "scored": found["work"]["samples_scored"],
         "seconds": round(seconds, 1),
         "steps": steps,
         "docs_per_s": round(samples / seconds),
@@ -135,10 +143,10 @@ def _pss(pid: int) -> int:
     return 0
 
 
-def write(folder: Path, samples: int) -> tuple[int, int]:
+def write(folder: Path, samples: int, *, first: int = 0, seed: int = 7) -> tuple[int, int]:
     """Write the documents as JSON lines; return how many exact and near copies are among them."""
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(7)
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
     vocabulary = np.asarray(["".join(rng.choice(list("aeioulnrstkm"), rng.integers(3, 9))) for _ in range(50_000)])
     exact = near = 0
     for number, begin in enumerate(range(0, samples, PER_FILE)):
@@ -157,7 +165,7 @@ def write(folder: Path, samples: int) -> tuple[int, int]:
                 words[i, place[i]] = other[i]
         exact, near = exact + int(same.sum()), near + int(close.sum())
         lines = [json.dumps({"text": " ".join(t)}) for t in vocabulary[words].tolist()]
-        (folder / f"{number:04d}.jsonl").write_text("\n".join(lines) + "\n")
+        (folder / f"{first + number:04d}.jsonl").write_text("\n".join(lines) + "\n")
     return exact, near
 
 

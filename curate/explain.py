@@ -416,7 +416,9 @@ def _card(store: Store, sources: Sequence[SourceVersion], measured: Measured, va
 def _clusters(measured: Measured, flt: base.Filter) -> dict[str, int]:
     """Return how many of the samples that were looked at are duplicates of another one among them."""
     assert flt.cluster is not None
-    table = pl.concat([measured.heads.select("id"), measured.scores[flt.name]], how="horizontal").drop_nulls()
+    table = pl.concat([measured.heads.select("id"), measured.scores[flt.name]], how="horizontal").drop_nulls(
+        next(iter(flt.scores))
+    )
     schema = pa.schema([("id", pa.string()), *flt.scores.items()])
     found = canonical(
         pl.DataFrame(pl.from_arrow(flt.cluster(table.to_arrow().cast(schema)).select(FOUND.names).cast(FOUND)))

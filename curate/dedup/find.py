@@ -93,6 +93,9 @@ class Dedup:
             if self.path.exists():  # another run has made it meanwhile
                 return
             scratch = self.path.with_suffix(".work")
+            for left in self.path.parent.glob("*.work"):  # of runs that were killed and never came back
+                if left != scratch:
+                    remove(left)
             runs = _runs(self.sources)
             total = sum(len(r.shards) * r.shard_rows for r in runs)
             work = Work(

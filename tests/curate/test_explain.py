@@ -72,6 +72,13 @@ def test_a_score_without_a_bound_shows_its_ends(store: Store) -> None:
     assert bounded["near"]
 
 
+def test_duplicates_are_counted_where_a_second_signature_is_empty(store: Store) -> None:
+    """15 words or more have a signature; of one word over and over, all have the same shingle."""
+    flt = explain.bind("dedup_minhash", {})
+    out = explain.explain(store, [store.source("texts")], flt, rows=0, progress=lambda *_: None)
+    assert out["clusters"] == {"signatures": 286, "clusters": 1, "in_clusters": 286, "dropped": 285}
+
+
 def test_what_is_not_stored_is_scored_for_a_sample_and_not_written(store: Store) -> None:
     before = files(store)
     calls: list[tuple[int, int]] = []
