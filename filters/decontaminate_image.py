@@ -22,8 +22,10 @@ import pyarrow as pa
 
 from catalog.shards import read_table
 from filters.base import scorer
+from filters.shared.alignment import similarity
+from filters.shared.hamming import near
 from filters.shared.images import Images, Reader, present
-from filters.shared.perceptual import Signatures, near, raw, signatures, similarity
+from filters.shared.perceptual import Signatures, raw, signatures
 
 INDEX = pa.schema([("id", pa.string()), ("image", pa.int32()), ("signature", pa.binary())])
 LOW = 0.5
@@ -33,7 +35,7 @@ MEASURES = (signatures, present)
 
 
 @scorer(
-    version=3,
+    version=4,
     scores={"decontaminate_image": pa.float64(), "match": pa.string()},
     bounds={"decontaminate_image": (None, 0.85)},
 )

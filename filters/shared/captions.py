@@ -9,18 +9,22 @@ from filters.shared.text import messages, starts
 
 
 def turns(batch: pa.RecordBatch) -> list[tuple[str, str]]:
-    """Return (what the user said, what the assistant said) of every sample, without media marks.
+    """Return (what the user said, what the assistant said) of every sample, as `said` does."""
+    one, two = said(batch)
+    return list(zip(one.to_pylist(), two.to_pylist(), strict=True))
+
+
+def said(batch: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
+    """Return what the user said and what the assistant said in every sample, without media marks.
 
     Where only one of them says anything, as in a plain caption, it is the second.
     """
     texts, _, first = messages(batch)
     texts = pc.utf8_trim_whitespace(texts)
-    said = np.asarray(pc.greater(pc.binary_length(texts), 0))
-    user, assistant = (_joined(texts, first, said & (roles(batch) == who)) for who in (USER, ASSISTANT))
+    some = np.asarray(pc.greater(pc.binary_length(texts), 0))
+    user, assistant = (_joined(texts, first, some & (roles(batch) == who)) for who in (USER, ASSISTANT))
     answered = pc.greater(pc.binary_length(assistant), 0)
-    one = pc.if_else(answered, user, pa.scalar("", pa.large_string())).to_pylist()
-    two = pc.if_else(answered, assistant, user).to_pylist()
-    return list(zip(one, two, strict=True))
+    return pc.if_else(answered, user, pa.scalar("", pa.large_string())), pc.if_else(answered, assistant, user)
 
 
 def _joined(texts: pa.Array, first: np.ndarray, mine: np.ndarray) -> pa.Array:

@@ -1,18 +1,19 @@
-"""Perceptual signatures of pictures: find copies that were re-encoded, resized, brightened or cropped, and only those.
+"""Perceptual signatures of pictures: what finds copies that were re-encoded, resized, brightened or cropped, and only those.
 
-A signature (`SIZE` bytes) has two parts.
-- Nine 64-bit DCT hashes, of the whole picture and of eight slight crops of it. A copy is a candidate when the hash of
-  one whole picture lies within a Hamming radius of any of the other's nine; found by multi-index hashing (Norouzi et
-  al. 2012, arXiv 1307.2982), which misses none within the radius.
-- A thumbnail, 64 x 64 grey and 8 x 8 colour, of which the hashes are made too. A candidate is verified by laying one
-  thumbnail over the other, shifted and scaled by up to 8 % a side, and correlating the fine detail: charts, pages and
-  scenes of the same layout share their hashes and not their detail.
+A signature (`SIZE` bytes) has three parts.
+- Sixteen 64-bit DCT hashes: of the whole picture, of eight slight crops of it, and of its seven turns (flips and
+  rotations by quarters). A copy is a candidate when the hash of one whole picture lies within a Hamming radius of any of
+  the other's nine (`filters/shared/hamming.py`). Bit 8u + v: whether cosine coefficient (u, v) lies above the median by more
+  than a tenth of their mean size. Not above the median itself (Zauner 2010), because half of the coefficients of a
+  symmetrical drawing are zero, which is their median, and rounding would set their bits.
+- A grey thumbnail, 48 x 48, smoothed as it is made so that it can be laid over another one between its points, and
+  colour differences, 12 x 12: by these a candidate is verified (`filters/shared/alignment.py`).
 """
 
+import copy
 import functools
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -21,8 +22,9 @@ from filters.shared.planes import Cuts, shrink
 from filters.shared.text import borrowed, inlined, kernel
 
 Array = npt.NDArray[Any]
-SIDE = 64
-CHROMA = 8
+SIDE = 48
+CHROMA = 12
+WAVES = 8
 # (left, top, right, bottom), as shares of the picture
 CROPS = (
     (0.0, 0.0, 1.0, 1.0),
@@ -36,11 +38,11 @@ CROPS = (
     (0.0, 0.0, 1.0, 0.95),
 )
 HASHES = len(CROPS)
-WAVES = 9
-SIZE = 8 * HASHES + SIDE * SIDE + 2 * CHROMA * CHROMA
-COARSE = 0.4  # correlation of the detail at a third of the points under which a fit is not refined
-COLOUR = 16.0  # mean difference of the colour thumbnails, of 255, above which two pictures are different
-BLANK = 2.0  # standard deviation of the grey thumbnail under which there is nothing to recognise
+TURNS = 8  # 4: transposed, then 2: upside down, then 1: mirrored
+KEYS = 8 * (HASHES + TURNS - 1)  # bytes
+SIZE = KEYS + SIDE * SIDE + 2 * CHROMA * CHROMA
+ABOVE = 0.1  # of the mean size of the coefficients, what a bit must lie above the median
+BLANK = 2.0  # standard deviation of the thumbnail under which there is nothing to recognise
 
 
 def signatures(cuts: Cuts) -> Array:
@@ -67,15 +69,13 @@ def raw(signed: Array) -> list[bytes | None]:
 
 @functools.cache
 def _crops() -> tuple[Array, Array, Array]:
-    """Return, for the 32 x 32 picture, the lowest 9 cosine transforms of each different crop of an axis, and which two
-    a hash is made of."""
+    """Return the lowest 8 cosine transforms of each different crop of an axis, and which two a hash is made of."""
     spans = sorted({c[1::2] for c in CROPS} | {c[0::2] for c in CROPS})
-    n = 2 * CHROMA * 2
-    at = np.arange(n)
-    waves = np.cos(np.pi * (2 * at[None] + 1) * np.arange(WAVES)[:, None] / (2 * n))
+    at = np.arange(SIDE)
+    waves = np.cos(np.pi * (2 * at[None] + 1) * np.arange(WAVES)[:, None] / (2 * SIDE))
     out = []
     for begin, end in spans:
-        edge = begin * n + (end - begin) * np.arange(n + 1)
+        edge = begin * SIDE + (end - begin) * np.arange(SIDE + 1)
         # How much of cell x lies in cell i of the crop: the crop's picture is the mean over each of its cells.
         part = np.clip(np.minimum(edge[1:, None], at + 1) - np.maximum(edge[:-1, None], at), 0, None)
         out.append(waves @ (part / part.sum(1, keepdims=True)))
@@ -84,13 +84,16 @@ def _crops() -> tuple[Array, Array, Array]:
     return np.round(both, 12), np.round(both.T, 12).copy(), np.asarray(which, np.int64)
 
 
+# -- signing -----------------------------------------------------------------------------------------------------------
+
+
 @kernel
 def _sign(
     data: Array, first: Array, heights: Array, widths: Array, colour: Array, at: Array, downs: Array, acrosses: Array,
     rows: Array, columns: Array, crops: Array, out: Array,
 ) -> None:  # fmt: skip
     thumb = np.empty((SIDE, SIDE), np.uint8)
-    base = np.empty((SIDE // 2, SIDE // 2))
+    base = np.empty((SIDE, SIDE))
     for k in range(len(heights)):
         _thumbnail(data[first[k] : first[k + 1]].reshape(heights[k], widths[k]), thumb)
         total = np.int64(0)
@@ -98,6 +101,7 @@ def _sign(
         for y in range(SIDE):
             for x in range(SIDE):
                 v = np.int64(thumb[y, x])
+                base[y, x] = np.float64(v)
                 total += v
                 squares += v * v
         n = SIDE * SIDE
@@ -105,60 +109,89 @@ def _sign(
             continue
         mine = out[k]
         mine[0] = 1
-        for y in range(SIDE // 2):
-            for x in range(SIDE // 2):
-                s = np.int32(thumb[2 * y, 2 * x]) + np.int32(thumb[2 * y, 2 * x + 1])
-                base[y, x] = s + np.int32(thumb[2 * y + 1, 2 * x]) + np.int32(thumb[2 * y + 1, 2 * x + 1])
-        _hash(base, rows, columns, crops, mine[1 : 1 + 8 * HASHES])
-        mine[1 + 8 * HASHES : 1 + 8 * HASHES + SIDE * SIDE] = thumb.ravel()
-        _chroma(colour[at[k] : at[k + 1]].reshape(downs[k], acrosses[k]), mine[1 + 8 * HASHES + SIDE * SIDE :])
+        _hash(base, rows, columns, crops, mine[1 : 1 + KEYS])
+        mine[1 + KEYS : 1 + KEYS + SIDE * SIDE] = thumb.ravel()
+        _chroma(colour[at[k] : at[k + 1]].reshape(downs[k], acrosses[k]), mine[1 + KEYS + SIDE * SIDE :])
 
 
 @kernel
 def _thumbnail(plane: Array, to: Array) -> None:
-    """Average `plane` over the cells of `to`; where it is smaller, spread it first."""
+    """Average `plane` over the cells of a grid twice as fine as `to`, and smooth that by (1, 3, 3, 1) as it is halved."""
+    n = to.shape[0]
+    if min(plane.shape[0], plane.shape[1]) < 2 * n:
+        plane = _spread(plane, 2 * n)
+    fine = np.empty((2 * n, 2 * n), np.uint8)
+    shrink(plane, fine)
+    half = np.empty((2 * n, n), np.int32)
+    for y in range(2 * n):
+        for x in range(n):
+            outer = np.int32(fine[y, max(2 * x - 1, 0)]) + np.int32(fine[y, min(2 * x + 2, 2 * n - 1)])
+            half[y, x] = outer + np.int32(3) * (np.int32(fine[y, 2 * x]) + np.int32(fine[y, 2 * x + 1]))
+    for y in range(n):
+        above = half[max(2 * y - 1, 0)]
+        below = half[min(2 * y + 2, 2 * n - 1)]
+        for x in range(n):
+            to[y, x] = (above[x] + below[x] + np.int32(3) * (half[2 * y, x] + half[2 * y + 1, x]) + np.int32(32)) >> 6
+
+
+@kernel
+def _spread(plane: Array, least: int) -> Array:
+    """Return `plane` made larger by a whole number along an axis of under `least` points, linearly between them."""
     height, width = plane.shape
-    if height < SIDE or width < SIDE:
-        tall = -(-SIDE // height)
-        wide = -(-SIDE // width)
-        spread = np.empty((height * tall, width * wide), np.uint8)
-        for y in range(height * tall):
-            for x in range(width * wide):
-                spread[y, x] = plane[y // tall, x // wide]
-        plane = spread
-    shrink(plane, to)
+    tall = max(-(-least // height), 1) if height < least else 1
+    wide = max(-(-least // width), 1) if width < least else 1
+    out = np.empty((height * tall, width * wide), np.uint8)
+    for i in range(height * tall):
+        y = (i + 0.5) / tall - 0.5
+        top = int(np.floor(y))
+        down = y - top
+        one = plane[max(top, 0)]
+        two = plane[min(top + 1, height - 1)]
+        for j in range(width * wide):
+            x = (j + 0.5) / wide - 0.5
+            left = int(np.floor(x))
+            right = x - left
+            a = max(left, 0)
+            b = min(left + 1, width - 1)
+            v = (one[a] * (1 - right) + one[b] * right) * (1 - down) + (two[a] * (1 - right) + two[b] * right) * down
+            out[i, j] = np.uint8(v + 0.5)
+    return out
 
 
 @kernel
 def _hash(base: Array, rows: Array, columns: Array, crops: Array, out: Array) -> None:
-    """Fill `out` with the DCT hashes of all crops: bit i is whether coefficient i + 1 is above the median of the 64."""
+    """Fill `out` with the hashes of all crops, then of the turns of the whole."""
     n = base.shape[0]
     size = columns.shape[1]
     # Along x for all crops of the width at once, then along y for the crops that there are.
-    buffer = np.zeros((n + 8, size))
+    buffer = np.zeros((n + WAVES, size))
     across, along, half = borrowed(base), borrowed(columns), borrowed(buffer)
     # Row after row of the sums, so that none has to wait for its last addition.
     for x in range(n):
         for y in range(n):
             _weigh(half[y], along[x], across[y, x])
-    low = np.empty(64)
+    low = np.empty((WAVES, WAVES))
+    turned = np.empty((WAVES, WAVES))
     for k in range(crops.shape[0]):
         r = crops[k, 0] * WAVES
         c = crops[k, 1] * WAVES
         half[n:] = 0
         for y in range(n):
             values = half[y, c : c + WAVES]
-            for u in range(8):
+            for u in range(WAVES):
                 _weigh(half[n + u], values, rows[r + u, y])
-        for i in range(64):
-            # Rounded, because a coefficient that is zero by symmetry must fall on the same side everywhere.
-            low[i] = np.floor(half[n + (i + 1) // WAVES, (i + 1) % WAVES] * 250 + 0.5)
-        middle = _median(low)
-        for i in range(8):
-            bits = 0
-            for j in range(8):
-                bits = 2 * bits + int(low[8 * i + j] > middle)
-            out[8 * k + i] = bits
+        for u in range(WAVES):
+            for v in range(WAVES):
+                # Rounded, because a coefficient that is zero by symmetry must fall on the same side everywhere.
+                low[u, v] = np.floor(half[n + u, v] * 1000 + 0.5)
+        _bits(low.ravel(), out[8 * k :])
+        if k == 0:
+            for turn in range(1, TURNS):
+                for u in range(WAVES):
+                    for v in range(WAVES):
+                        sign = (1 - 2 * (u * (turn >> 1) & 1)) * (1 - 2 * (v * turn & 1))
+                        turned[u, v] = sign * (low[v, u] if turn & 4 else low[u, v])
+                _bits(turned.ravel(), out[8 * (crops.shape[0] + turn - 1) :])
     buffer[0, 0] = 0  # held until here
 
 
@@ -169,28 +202,39 @@ def _weigh(to: Array, values: Array, weight: float) -> None:
 
 
 @kernel
+def _bits(low: Array, out: Array) -> None:
+    """Write which coefficients lie well above their median, as 64 bits; the first, of the mean, is 0."""
+    size = 0.0
+    for i in range(1, low.size):
+        size += abs(low[i])
+    threshold = _median(low) + ABOVE * size / (low.size - 1)
+    for i in range(8):
+        bits = 0
+        for j in range(8):
+            bits = 2 * bits + int(low[8 * i + j] > threshold and i + j > 0)
+        out[i] = bits
+
+
+@kernel
 def _median(values: Array) -> float:
-    """Return the median of an even number of values: by counting, which for 64 is quicker than sorting."""
-    half = values.size // 2
-    below = 0.0
-    above = 0.0
-    for i in range(values.size):
+    """Return the median of all but the first: by counting, which for 63 is quicker than sorting."""
+    half = (values.size - 1) // 2
+    middle = 0.0
+    for i in range(1, values.size):
         v = values[i]
         less = np.int64(0)
         equal = np.int64(0)
-        for j in range(values.size):
+        for j in range(1, values.size):
             less += np.int64(values[j] < v)
             equal += np.int64(values[j] == v)
-        if less < half <= less + equal:
-            below = v
         if less <= half < less + equal:
-            above = v
-    return (below + above) / 2
+            middle = v
+    return middle
 
 
 @kernel
 def _chroma(pixels: Array, out: Array) -> None:
-    """Fill `out` with the mean colour differences (Cb, then Cr) of the cells of an 8 x 8 grid."""
+    """Fill `out` with the mean colour differences (Cb, then Cr) of the cells of a grid."""
     down, across = pixels.shape
     both = np.empty((2, across), np.int32)
     columns, points = borrowed(both), borrowed(pixels)
@@ -230,174 +274,48 @@ def _sums(pixels: Array, greens: Array, others: Array) -> None:
 
 
 class Signatures:
-    """Many signatures as arrays."""
+    """Many signatures as arrays: `hashes` (n, 9) of the crops, `turned` (n, 7), thumbnails and colour differences."""
 
-    def __init__(self, raw: list[bytes]) -> None:
-        table = np.frombuffer(b"".join(raw), np.uint8).reshape(len(raw), SIZE)
-        self.hashes = table[:, : 8 * HASHES].copy().view(">u8").astype(np.uint64).reshape(-1, HASHES)
-        self.thumbs = table[:, 8 * HASHES : 8 * HASHES + SIDE * SIDE].reshape(-1, SIDE, SIDE)
-        self.chroma = table[:, 8 * HASHES + SIDE * SIDE :]
+    def __init__(self, raw: "list[bytes] | Array") -> None:
+        table = np.frombuffer(b"".join(raw), np.uint8).reshape(len(raw), SIZE) if isinstance(raw, list) else raw
+        keys = table[:, :KEYS].copy().view(">u8").astype(np.uint64)
+        self.hashes, self.turned = keys[:, :HASHES].copy(), keys[:, HASHES:].copy()
+        self.thumbs = table[:, KEYS : KEYS + SIDE * SIDE].reshape(-1, SIDE, SIDE)
+        self.chroma = table[:, KEYS + SIDE * SIDE :].reshape(-1, 2, CHROMA, CHROMA)
 
     def __len__(self) -> int:
         return len(self.hashes)
 
 
-@numba.njit(cache=False)
-def _popcount(x):  # type: ignore[no-untyped-def]
-    x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return (x * np.uint64(0x0101010101010101)) >> np.uint64(56)
+def turned(given: Signatures, how: int) -> Signatures:
+    """Return the signatures of the pictures turned: 4 transposes, then 2 turns upside down, then 1 mirrors.
 
-
-@numba.njit(cache=False)
-def _search(query, base, starts, order, flips, radius, triangle, width):  # type: ignore[no-untyped-def]
-    """Pairs (q, b) with a base hash of b within `radius` of the query hash of q, in MIH over four 16-bit parts."""
-    out_q = [np.int64(0) for _ in range(0)]
-    out_b = [np.int64(0) for _ in range(0)]
-    seen = np.full(base.size // width, -1, np.int64)
-    for q in range(query.size):
-        h = query[q]
-        for part in range(4):
-            key = (h >> np.uint64(16 * part)) & np.uint64(0xFFFF)
-            for f in flips:
-                bucket = np.int64(key ^ f)
-                for at in range(starts[part, bucket], starts[part, bucket + 1]):
-                    entry = order[part, at]
-                    b = entry // width
-                    if seen[b] == q or (triangle and b == q):
-                        continue
-                    if _popcount(h ^ base[entry]) <= np.uint64(radius):
-                        seen[b] = q
-                        out_q.append(np.int64(q))
-                        out_b.append(np.int64(b))
-    return np.array(out_q, dtype=np.int64), np.array(out_b, dtype=np.int64)
-
-
-def near(query: Array, base: Array, radius: int, *, within: bool = False) -> tuple[Array, Array]:
-    """Return all (q, b) where any of the hashes `base[b]` lies within `radius` bits of `query[q]`.
-
-    `query` is (n,) and `base` (m, hashes), uint64. `within`: they are the same pictures; (q, q) is left out.
+    Only the hash of the whole picture is that of the turned one.
     """
-    if not len(query) or not len(base):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    width = base.shape[1]
-    flat = np.ascontiguousarray(base).ravel()
-    starts = np.zeros((4, (1 << 16) + 1), np.int64)
-    order = np.zeros((4, flat.size), np.int64)
-    for part in range(4):
-        keys = ((flat >> np.uint64(16 * part)) & np.uint64(0xFFFF)).astype(np.int64)
-        order[part] = np.argsort(keys, kind="stable")
-        starts[part, 1:] = np.cumsum(np.bincount(keys, minlength=1 << 16))
-    # A pair within the radius agrees up to radius // 4 bits in at least one of the four parts.
-    every = np.arange(1 << 16, dtype=np.uint64)
-    flips = every[np.bitwise_count(every) <= radius // 4]
-    return _search(np.ascontiguousarray(query), flat, starts, order, flips, radius, within, width)  # type: ignore[no-any-return]
-
-
-@numba.njit(cache=False)
-def _overlay(a, b, left, top, right, bottom, every):  # type: ignore[no-untyped-def]
-    """Correlation of `b` with the window (shares) of `a` at every `every`-th point; both are SIDE x SIDE."""
-    n = a.shape[0]
-    sa = sb = saa = sbb = sab = 0.0
-    for i in range(0, n, every):
-        y = (top + (bottom - top) * (i + 0.5) / n) * n - 0.5
-        y = min(max(y, 0.0), n - 1.001)
-        yi = int(y)
-        fy = y - yi
-        for j in range(0, n, every):
-            x = (left + (right - left) * (j + 0.5) / n) * n - 0.5
-            x = min(max(x, 0.0), n - 1.001)
-            xi = int(x)
-            fx = x - xi
-            u = (a[yi, xi] * (1 - fx) + a[yi, xi + 1] * fx) * (1 - fy) + (
-                a[yi + 1, xi] * (1 - fx) + a[yi + 1, xi + 1] * fx
-            ) * fy
-            v = b[i, j]
-            sa += u
-            sb += v
-            saa += u * u
-            sbb += v * v
-            sab += u * v
-    m = ((n + every - 1) // every) ** 2
-    va = saa - sa * sa / m
-    vb = sbb - sb * sb / m
-    if va <= 1e-9 or vb <= 1e-9:
-        return 0.0
-    return (sab - sa * sb / m) / np.sqrt(va * vb)
-
-
-@numba.njit(cache=False)
-def _align(a, b):  # type: ignore[no-untyped-def]
-    """Best correlation of `b` with a window of `a`: from the best of a few crops by coordinate descent."""
-    window = np.array([0.0, 0.0, 1.0, 1.0])
-    coarse = -1.0
-    cuts = np.array([0.0, 0.025, 0.05])
-    for l in cuts:  # noqa: E741 - left, top, right, bottom
-        for t in cuts:
-            for r in cuts:
-                for m in cuts:
-                    # The two sides of an axis are cut alike, or one of them alone.
-                    if (l != r and l != 0.0 and r != 0.0) or (t != m and t != 0.0 and m != 0.0):
-                        continue
-                    c = _overlay(a, b, l, t, 1.0 - r, 1.0 - m, 3)
-                    if c > coarse:
-                        coarse = c
-                        window[:] = (l, t, 1.0 - r, 1.0 - m)
-    if coarse < COARSE:
-        return max(coarse, 0.0)
-    best = _overlay(a, b, window[0], window[1], window[2], window[3], 1)
-    step = 0.0125
-    while step > 0.003 and best < 0.995:
-        moved = False
-        for side in range(4):
-            for sign in (-1.0, 1.0):
-                old = window[side]
-                window[side] = old + sign * step
-                if (side < 2 and -0.001 <= window[side] <= 0.08) or (side >= 2 and 0.92 <= window[side] <= 1.001):
-                    c = _overlay(a, b, window[0], window[1], window[2], window[3], 1)
-                    if c > best + 1e-6:
-                        best = c
-                        moved = True
-                        continue
-                window[side] = old
-        if not moved:
-            step /= 2
-    return best
-
-
-@numba.njit(cache=False)
-def _verify(a, b, pairs_a, pairs_b):  # type: ignore[no-untyped-def]
-    out = np.zeros(len(pairs_a))
-    for k in range(len(pairs_a)):
-        i, j = pairs_a[k], pairs_b[k]
-        # Either may be the crop of the other.
-        out[k] = _align(a[i], b[j])
-        if out[k] < 0.99:
-            out[k] = max(out[k], _align(b[j], a[i]))
+    if how == 0:
+        return given
+    out = copy.copy(given)
+    out.hashes = given.hashes.copy()
+    out.hashes[:, 0] = given.turned[:, how - 1]
+    out.thumbs, out.chroma = _turned(given.thumbs, how), _turned(given.chroma, how)
     return out
 
 
-def _detail(thumbs: Array) -> Array:
-    """Return thumbnails less their neighbourhood (9 x 9)."""
-    t = thumbs.astype(np.float64)
-    p = np.pad(t, ((0, 0), (4, 4), (4, 4)), mode="edge")
-    c = np.pad(p.cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0)))
-    k = 9
-    around = (c[:, k:, k:] - c[:, :-k, k:] - c[:, k:, :-k] + c[:, :-k, :-k]) / (k * k)
-    out: Array = (t - around).astype(np.float32)
-    return out
+def _turned(pictures: Array, how: int) -> Array:
+    if how & 4:
+        pictures = pictures.swapaxes(-1, -2)
+    if how & 2:
+        pictures = pictures[..., ::-1, :]
+    return np.ascontiguousarray(pictures[..., ::-1] if how & 1 else pictures)
 
 
-def similarity(a: Signatures, b: Signatures, i: Array, j: Array) -> Array:
-    """Return how well picture `i[k]` of `a` and `j[k]` of `b` match in detail, 0 to 1; 0 when their colours differ."""
-    out = np.zeros(len(i))
-    ui, inverse_i = np.unique(i, return_inverse=True)
-    uj, inverse_j = np.unique(j, return_inverse=True)
-    if not len(i):
-        return out
-    gap = np.abs(a.chroma[i].astype(np.int16) - b.chroma[j].astype(np.int16)).mean(1)
-    ok = gap <= COLOUR
-    out[ok] = _verify(_detail(a.thumbs[ui]), _detail(b.thumbs[uj]), inverse_i[ok], inverse_j[ok])
-    rounded: Array = np.round(np.clip(out, 0.0, 1.0), 5)
-    return rounded
+def nearest(x: Signatures, y: Signatures, i: Array, j: Array, turns: int) -> tuple[Array, Array]:
+    """Return by which of `turns` turns of picture `i[k]` of `x` it comes closest to `j[k]` of `y` or a crop of it, and the bits
+    they then differ in; unturned, either may be the crop."""
+    apart = np.bitwise_count(x.hashes[i, :1] ^ y.hashes[j]).min(1).astype(np.int64)
+    apart = np.minimum(apart, np.bitwise_count(y.hashes[j, :1] ^ x.hashes[i]).min(1))
+    if turns == 1:
+        return np.zeros(len(i), np.int64), apart
+    others = np.bitwise_count(x.turned[i][:, :, None] ^ y.hashes[j][:, None, :]).min(2)
+    every = np.concatenate([apart[:, None], others], 1)
+    return every.argmin(1), every.min(1)

@@ -11,7 +11,9 @@ from curate.synth import charts, documents, scenes
 from curate.synth.item import Item, stream
 from filters.base import load
 from filters.shared.images import Images
-from filters.shared.perceptual import Signatures, near, signature, similarity
+from filters.shared.alignment import similarity
+from filters.shared.hamming import near
+from filters.shared.perceptual import Signatures, signature
 from tests.filters.pictures import KINDS, Memory, encode, pairs, samples
 
 Edit = Callable[[Image.Image], Image.Image]
