@@ -168,3 +168,12 @@ def test_a_name_that_is_none_leads_to_the_filters_about_it() -> None:
     with pytest.raises(UserError) as e:
         explain.bind("zzzz", {})
     assert "-k WORD" in e.value.hint
+
+
+def test_only_the_first_signature_says_who_is_compared(store: Store) -> None:
+    # The second one of dedup_minhash is null unless a parameter asks for it.
+    flt = explain.bind("dedup_minhash", {})
+    assert next(iter(flt.scores)) == "signature"
+    out = explain.explain(store, [store.source("texts")], flt, rows=0, progress=lambda *_: None)
+    assert out["clusters"]["signatures"] > 200
+    assert out["clusters"]["clusters"] > 0
