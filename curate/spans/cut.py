@@ -34,7 +34,7 @@ from curate.spans.texts import Measure, Shard, put_in_order
 from curate.spans.write import Verify, Write
 
 RULES = 1  # raise it when the same versions would give other bytes
-BLOCK = 32  # shards whose texts are in memory at once while claims on them are held against them
+BLOCK = 8  # shards whose texts are in memory at once while claims on them are held against them
 
 Progress = Callable[[str, int, int], None]
 

@@ -187,10 +187,17 @@ class Look:
     work: Path
     rules: Rules
 
-    def texts(self, shard: Shard) -> tuple[pa.Table, Texts]:
-        """Return a shard and its texts that take part."""
-        table = read_table(self.sources[shard.source] / "samples" / shard_name(shard.of, "parquet"))
-        return table, taking_part(table, self.rules.roles, media=self.rules.media)
+    def texts(self, shard: Shard) -> Texts:
+        """Return the texts of a shard that take part."""
+        return self.chosen(self.table(shard, ["messages", "media"]))
+
+    def table(self, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return a shard, or some of its columns."""
+        return read_table(self.sources[shard.source] / "samples" / shard_name(shard.of, "parquet"), columns)
+
+    def chosen(self, table: pa.Table) -> Texts:
+        """Return the texts of a table that take part."""
+        return taking_part(table, self.rules.roles, media=self.rules.media)
 
     def places(self) -> Places:
         """Return the way back from addresses."""
@@ -209,7 +216,7 @@ class Keys(Look):
         """Write what is not there."""
         kinds = [*self.rules.units, *(["gram"] if self.rules.substring else [])]
         if not all(self.run(k, shard.number).exists() for k in kinds):
-            _, texts = self.texts(shard)
+            texts = self.texts(shard)
             parts: dict[str, list[tuple[Array, Array, Array, Array]]] = {k: [] for k in kinds}
             for chunk in texts.chunks(self.places().base(shard.number)):
                 for kind, unit in self.rules.units.items():
@@ -233,7 +240,7 @@ class Windows(Look):
         """Write it unless it is there."""
         path = self.run("window", shard.number)
         if not path.exists():
-            _, texts = self.texts(shard)
+            texts = self.texts(shard)
             size = self.rules.substring or 0
             rows = [
                 windows(chunk, size, self.rules.gram, self.grams).rows(chunk, within=self.rules.within)

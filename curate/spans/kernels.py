@@ -90,13 +90,14 @@ def winnow(data: Array, low: Array, high: Array, size: int, gram: int) -> tuple[
     room = 0
     for s in range(len(low)):
         room += max(0, high[s] - low[s] - size + 1)
-    room = min(room, room // max(1, width // 8) + 1024)
-    keys = np.empty(room, np.uint64)
+    keys = np.empty(room, np.uint64)  # for the worst: pages that are never touched cost nothing
     places = np.empty(room, np.int64)
     since = np.empty(room, np.int64)
     until = np.empty(room, np.int64)
-    ring_hash = np.empty(width + 1, np.uint64)
-    ring_place = np.empty(width + 1, np.int64)
+    longest = 0
+    for s in range(len(low)):
+        longest = max(longest, high[s] - low[s])
+    hashes = np.empty(max(0, longest - gram + 1), np.uint64)
     base = np.uint64(GRAM)
     top = np.uint64(1)
     for _ in range(gram - 1):
@@ -109,34 +110,28 @@ def winnow(data: Array, low: Array, high: Array, size: int, gram: int) -> tuple[
         h = np.uint64(0)
         for i in range(begin, begin + gram - 1):
             h = h * base + np.uint64(data[i])
-        head = 0
-        count = 0
-        last = np.int64(-1)
         for j in range(begin, end - gram + 1):
             h = h * base + np.uint64(data[j + gram - 1])
-            value = mix(h)
+            hashes[j - begin] = mix(h)
             h -= np.uint64(data[j]) * top
-            while count and ring_hash[(head + count - 1) % (width + 1)] >= value:
-                count -= 1
-            ring_hash[(head + count) % (width + 1)] = value
-            ring_place[(head + count) % (width + 1)] = j
-            count += 1
-            p = j - width + 1
-            if ring_place[head] < p:
-                head = (head + 1) % (width + 1)
-                count -= 1
-            if p >= begin and ring_place[head] != last:
-                last = ring_place[head]
-                if w == len(keys):
-                    keys = np.concatenate((keys, np.empty(w, np.uint64)))
-                    places = np.concatenate((places, np.empty(w, np.int64)))
-                    since = np.concatenate((since, np.empty(w, np.int64)))
-                    until = np.concatenate((until, np.empty(w, np.int64)))
-                keys[w] = mix(ring_hash[head])  # smallest hashes crowd at 0; keys are cut into parts by range
-                places[w] = last
-                since[w] = p
-                if w and p > begin:
-                    until[w - 1] = p
+        at = -1  # of the pick, counted from `begin`
+        last = -1
+        for p in range(end - begin - size + 1):
+            new = p + width - 1
+            if at < p:  # the pick has left the window: about once in half a window
+                at = p
+                for k in range(p + 1, new + 1):
+                    if hashes[k] <= hashes[at]:
+                        at = k
+            elif hashes[new] <= hashes[at]:
+                at = new
+            if at != last:
+                last = at
+                keys[w] = mix(hashes[at])  # smallest hashes crowd at 0; keys are cut into parts by range
+                places[w] = begin + at
+                since[w] = begin + p
+                if p:
+                    until[w - 1] = begin + p
                 w += 1
         until[w - 1] = end - size + 1
     return keys[:w].copy(), places[:w].copy(), since[:w].copy(), until[:w].copy()
@@ -488,6 +483,46 @@ def slices(data: Array, start: Array, end: Array) -> tuple[Array, Array]:
 
 
 @kernel
+def order_of(keys: Array) -> Array:
+    """Return the stable order of hashes: cut into buckets of a few by their first bits, each sorted by insertion.
+
+    Return nothing where a bucket is large and holds more than one key: then it is no matter of few.
+    """
+    n = len(keys)
+    bits = 1
+    while bits < 22 and (4 << bits) < n:
+        bits += 1
+    shift = np.uint64(64 - bits)
+    first = np.zeros((1 << bits) + 1, np.int64)
+    for i in range(n):
+        first[(keys[i] >> shift) + np.uint64(1)] += 1
+    for b in range(1 << bits):
+        first[b + 1] += first[b]
+    fill = first[:-1].copy()
+    out = np.empty(n, np.int64)
+    near = np.empty(n, np.uint64)  # the keys of a bucket, beside each other
+    for i in range(n):
+        b = keys[i] >> shift
+        out[fill[b]], near[fill[b]] = i, keys[i]
+        fill[b] += 1
+    for b in range(1 << bits):
+        low, high = first[b], first[b + 1]
+        if high - low > 64:
+            for i in range(low + 1, high):
+                if near[i] != near[low]:
+                    return out[:0]
+            continue
+        for i in range(low + 1, high):
+            row, key = out[i], near[i]
+            k = i
+            while k > low and near[k - 1] > key:
+                out[k], near[k] = out[k - 1], near[k - 1]
+                k -= 1
+            out[k], near[k] = row, key
+    return out
+
+
+@kernel
 def fold(one: Array, two: Array, first: Array, count: Array) -> int:
     """Fold rows with the same two hashes into one with the smallest address and the sum of counts, in place; return how many.
 
@@ -510,16 +545,22 @@ def fold(one: Array, two: Array, first: Array, count: Array) -> int:
             one[w], two[w], first[w], count[w] = one[i], two[i], a, c
             w += 1
         else:
-            key = one[i]
-            order = np.argsort(two[i:j])
-            b, f, c = two[i:j][order], first[i:j][order], count[i:j][order]
-            for k in range(len(b)):
-                if k and b[k] == b[k - 1]:
-                    first[w - 1] = min(first[w - 1], f[k])
-                    count[w - 1] += c[k]
+            for k in range(i + 1, j):  # few: by insertion
+                b, f, c = two[k], first[k], count[k]
+                m = k
+                while m > i and two[m - 1] > b:
+                    two[m], first[m], count[m] = two[m - 1], first[m - 1], count[m - 1]
+                    m -= 1
+                two[m], first[m], count[m] = b, f, c
+            key, two_before = one[i], two[i]
+            for k in range(i, j):
+                if k > i and two[k] == two_before:
+                    first[w - 1] = min(first[w - 1], first[k])
+                    count[w - 1] += count[k]
                 else:
-                    one[w], two[w], first[w], count[w] = key, b[k], f[k], c[k]
+                    one[w], two[w], first[w], count[w] = key, two[k], first[k], count[k]
                     w += 1
+                two_before = two[w - 1]
         i = j
     return w
 
@@ -537,8 +578,13 @@ def tally(one: Array, two: Array, first: Array, whom: Array, count: Array) -> in
             same &= two[j] == two[i]
             j += 1
         if not same:
-            order = np.argsort(two[i:j], kind="mergesort")
-            two[i:j], first[i:j], whom[i:j] = two[i:j][order], first[i:j][order], whom[i:j][order]
+            for k in range(i + 1, j):  # few: by insertion
+                b, f, last = two[k], first[k], whom[k]
+                m = k
+                while m > i and two[m - 1] > b:
+                    two[m], first[m], whom[m] = two[m - 1], first[m - 1], whom[m - 1]
+                    m -= 1
+                two[m], first[m], whom[m] = b, f, last
         key, b, f, last, c = one[i], two[i], first[i], whom[i], 1
         for k in range(i + 1, j):
             if two[k] != b:

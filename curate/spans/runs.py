@@ -48,10 +48,16 @@ def column(table: pa.Table, name: str) -> Array:
     return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, kind), *parts])
 
 
+def in_order(keys: Array) -> Array:
+    """Return the stable order of hashes."""
+    order = kernels.order_of(keys)
+    return order if len(order) == len(keys) else np.argsort(keys, kind="stable")
+
+
 def folded(parts: Sequence[tuple[Array, Array, Array, Array]]) -> pa.Table:
     """Return rows (one, two, first, count) as a run: sorted, one row per key with its first address and its count."""
     one, two, first, count = (np.concatenate([p[k] for p in parts]) for k in range(4))
-    order = np.argsort(one)
+    order = in_order(one)
     one, two, first, count = one[order], two[order], first[order], count[order]
     n = kernels.fold(one, two, first, count)
     return pa.table([one[:n], two[:n], first[:n], count[:n]], schema=RUN)
@@ -62,7 +68,10 @@ def tallied(parts: Sequence[tuple[Array, Array, Array, Array]]) -> pa.Table:
     if not parts:
         return RUN.empty_table()
     one, two, first, whom = (np.concatenate([p[k] for p in parts]) for k in range(4))
-    order = np.lexsort((first, one)) if np.any(first[1:] < first[:-1]) else np.argsort(one, kind="stable")
+    if np.any(first[1:] < first[:-1]):  # shards whose ids are not in order
+        order = np.argsort(first)
+        one, two, first, whom = one[order], two[order], first[order], whom[order]
+    order = in_order(one)
     one, two, first, whom = one[order], two[order], first[order], whom[order]
     count = np.zeros(len(one), np.int64)
     n = kernels.tally(one, two, first, whom, count)
@@ -120,7 +129,7 @@ class Repeated:
 
     def find(self, one: Array, two: Array) -> tuple[Array, Array]:
         """Return first address and count of every key; a count of 0 where it does not occur often enough."""
-        order = np.argsort(one)
+        order = in_order(one)
         one, two = one[order], two[order]
         first = np.zeros(len(one), np.int64)
         count = np.zeros(len(one), np.int64)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,8 @@ class Write(find.Look):
         return self.work / "versions" / str(source)
 
     def _make(self, shard: Shard, folder: Path) -> dict[str, Any]:
-        table, texts = self.texts(shard)
+        table = self.table(shard)
+        texts = self.chosen(table)
         places = self.places()
         cuts = self._cuts(shard, texts, places)
         gone, cuts, spared = _gone(table, texts, cuts)
@@ -331,8 +332,7 @@ class Verify(find.Look):
         return held
 
     def _there(self, number: int) -> "_Kept":
-        _, texts = self.texts(self.shards[number])
-        return _Kept(texts=texts, rules=self.rules)
+        return _Kept(texts=self.texts(self.shards[number]), rules=self.rules)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -351,22 +351,23 @@ class _Kept:
         mine = said.take(pa.array(byte))
         end = start[byte] + np.asarray(pc.binary_length(mine))
         self._same(mine, find.strings(*kernels.slices(raw.data, start[byte], np.minimum(end, len(raw.data)))))
-        for name, unit in self.rules.units.items():
+        for name in self.rules.units:
             at = np.flatnonzero(kind == find.KINDS.index(name))
             if not len(at):
                 continue
-            # As one chunk: places within it are places among all of the shard's texts.
-            whole = Chunk(
-                data=raw.data[: raw.offsets[-1]],
-                offsets=raw.offsets,
-                base=raw.offsets[:-1],
-                sample=raw.offsets[:-1],
-                number=0,
-            )
-            found = find.units(whole, name, unit.characters)
-            row = np.searchsorted(found.start, start[at])
+            found = self._units[name]
             assert found.said is not None
-            self._same(said.take(pa.array(at)), found.said.take(pa.array(np.minimum(row, len(found.start) - 1))))
+            row = np.minimum(np.searchsorted(found.start, start[at]), len(found.start) - 1)
+            self._same(said.take(pa.array(at)), found.said.take(pa.array(row)))
+
+    @cached_property
+    def _units(self) -> dict[str, find.Found]:
+        """The lines and paragraphs, once for all claims on them."""
+        raw = buffers(self.texts.content)
+        # As one chunk: places within it are places among all of the shard's texts.
+        data, base = raw.data[: raw.offsets[-1]], raw.offsets[:-1]
+        whole = Chunk(data=data, offsets=raw.offsets, base=base, sample=base, number=0)
+        return {name: find.units(whole, name, unit.characters) for name, unit in self.rules.units.items()}
 
     def _same(self, one: pa.Array, other: pa.Array) -> None:
         if not pc.all(pc.equal(one, other.cast(pa.large_binary())), min_count=0).as_py():
