@@ -205,8 +205,14 @@ def main() -> None:
                 **judged(found["kept"], len(texts), truth),
             }  # fmt: skip
             if "steps" in found:
-                steps = {k: round(statistics.median(s[k] for s in found["steps"]), 2) for k in found["steps"][0]}
+                steps = {k: round(statistics.median(s[k] for s in found["steps"]), 3) for k in found["steps"][0]}
                 result[name]["seconds"] = steps
+                rate = len(texts) / (sum(steps.values()) - steps["ingest"])
+                result[name]["from_shards_documents_per_s"] = round(rate)
+                print(
+                    f"{'  of it from stored shards on':<28} {rate:>12,.0f} {rate * size / len(texts) / 1e6:>7.2f}",
+                    flush=True,
+                )
         print(f"\n{'found of true pairs, from':<28} {' '.join(f'{b:>6}' for b in bands)}  | removed, of them with")
         print(f"{'':<28} {' '.join(f'{b:>6}' for b in [''] * len(bands))}  |   all  >= 0.7  >= 0.5 alike")
         for name in [*chosen, *ours]:
