@@ -281,10 +281,10 @@ class _Layout:
                 centre[mine], similarity[mine] = mine[found], share
         left = np.flatnonzero(centre == np.arange(n))
         ours = _grouped(at[:, 0], left)
+        probed = _grouped(at[left, 1:].reshape(-1), np.arange(len(left) * (at.shape[1] - 1)))
         edges = [
-            stars.across(self.take, ours[c], others, parts, product)
-            for p in range(1, at.shape[1])
-            for c, others in _grouped(at[:, p], left).items()
+            stars.across(self.take, ours[c], left[others // (at.shape[1] - 1)], parts, product)
+            for c, others in probed.items()
             if c in ours
         ]
         if edges:

@@ -15,7 +15,6 @@ from filters.shared.text import Array, kernel, starts
 
 HEADER = 6  # bytes: images, width of theirs, width of the text's; little-endian, 16 bits each
 WIDEST = 2**16 - 1  # numbers of a vector, and images of a sample
-NARROW = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)  # what every pair of bytes says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,28 +121,50 @@ def _heads(data: Array, begin: Array, end: Array) -> Array:
 
 
 @kernel
-def _take(data: Array, begin: Array, wanted: Array, at: Array, edges: Array, narrow: Array, out: Array) -> None:
-    """Read the vectors of the rows `wanted` into the rows `at` of `out`, each of length 1, or 0 where it has no direction."""
+def _take(half: Array, begin: Array, wanted: Array, at: Array, edges: Array, bits: Array, out: Array) -> None:
+    """Read the vectors of the rows `wanted` into the rows `at` of `out`, each of length 1, or 0 where it has no direction.
+
+    `bits` is `out` as whole numbers. The bits of a float16, moved to where those of a float32 stand, are its value times 2**-112.
+    """
     for w in range(len(wanted)):
-        first = begin[wanted[w]] + HEADER
-        row = at[w]
+        first = (begin[wanted[w]] + HEADER) >> 1
         for p in range(len(edges) - 1):
-            square = 0.0
-            for c in range(edges[p], edges[p + 1]):
-                i = first + 2 * c
-                v = narrow[data[i] | (np.uint16(data[i + 1]) << 8)]
-                out[row, c] = v
-                square += np.float64(v) * np.float64(v)
-            scale = 1.0 / np.sqrt(square) if 0.0 < square < np.inf else 0.0
-            for c in range(edges[p], edges[p + 1]):
-                out[row, c] = np.float32(out[row, c] * scale) if scale > 0.0 else np.float32(0)
+            given = half[first + edges[p] : first + edges[p + 1]]
+            made = bits[at[w], edges[p] : edges[p + 1]]
+            x = out[at[w], edges[p] : edges[p + 1]]
+            top = np.uint32(0)
+            for c in range(len(x)):
+                h = np.uint32(given[c])
+                size = h & np.uint32(0x7FFF)
+                top = max(top, size)
+                made[c] = (size << np.uint32(13)) | ((h & np.uint32(0x8000)) << np.uint32(16))
+            if top == 0 or top >= 0x7C00:  # nothing but zeros; NaN or infinite
+                x[:] = np.float32(0)
+                continue
+            # Eight sums, so that eight products are added at a time; always in this order.
+            s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+            for k in range(len(x) // 8):
+                c = 8 * k
+                s0 += np.float64(x[c]) * np.float64(x[c])
+                s1 += np.float64(x[c + 1]) * np.float64(x[c + 1])
+                s2 += np.float64(x[c + 2]) * np.float64(x[c + 2])
+                s3 += np.float64(x[c + 3]) * np.float64(x[c + 3])
+                s4 += np.float64(x[c + 4]) * np.float64(x[c + 4])
+                s5 += np.float64(x[c + 5]) * np.float64(x[c + 5])
+                s6 += np.float64(x[c + 6]) * np.float64(x[c + 6])
+                s7 += np.float64(x[c + 7]) * np.float64(x[c + 7])
+            for c in range(8 * (len(x) // 8), len(x)):
+                s0 += np.float64(x[c]) * np.float64(x[c])
+            scale = 1.0 / np.sqrt(((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7)))
+            for c in range(len(x)):
+                x[c] = np.float32(np.float64(x[c]) * scale)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Signatures:
     """The signatures of a table, where they lie. Rows are those of the column."""
 
-    chunks: tuple[tuple[Array, Array], ...]  # (bytes, where each row begins in them)
+    chunks: tuple[tuple[Array, Array], ...]  # (bytes in twos, at which byte each row begins)
     first: Array  # the row with which each chunk begins
     heads: Array  # images, width, width of the text of every row; all 0 where it has no signature
 
@@ -154,28 +175,35 @@ class Signatures:
         chunk = np.searchsorted(self.first, rows, "right") - 1
         for c in np.unique(chunk):
             at = np.flatnonzero(chunk == c)
-            data, begin = self.chunks[c]
-            _take(data, begin, rows[at] - self.first[c], at, edges, NARROW, out)
+            half, begin = self.chunks[c]
+            _take(half, begin, rows[at] - self.first[c], at, edges, out.view(np.uint32), out)
         return out
 
 
 def unpack(column: pa.ChunkedArray) -> Signatures:
-    """Return the signatures in `column`; nothing is copied but where a chunk has nulls that hold bytes."""
+    """Return the signatures in `column`; nothing is copied but where something stands in it that is none."""
     if column.num_chunks > 64:  # a table that nobody combined
         column = pa.chunked_array([column.cast(pa.large_binary()).combine_chunks()])
     chunks, heads = [], [np.zeros((0, 3), np.int64)]
     for chunk in column.chunks:
-        narrow = pa.types.is_binary(chunk.type)
-        raw = chunk.buffers()
-        kind = np.int32 if narrow else np.int64
-        offsets = (
-            np.frombuffer(raw[1], kind)[chunk.offset : chunk.offset + len(chunk) + 1] if len(chunk) else np.zeros(1)
-        )
-        offsets = offsets.astype(np.int64)
-        data = np.frombuffer(raw[2], np.uint8) if raw[2] is not None else np.zeros(0, np.uint8)
+        data, offsets = _raw(chunk)
         found = _heads(data, offsets[:-1], offsets[1:])
         found[~np.asarray(pc.is_valid(chunk))] = 0
-        chunks.append((data, offsets[:-1]))
+        good = found.any(1)
+        if (offsets[:-1][good] & 1).any():  # bytes of an odd number before them
+            data, begin = _raw(chunk.filter(pa.array(good)))
+            offsets[:-1][good] = begin[:-1]
+        chunks.append((data[: len(data) & ~1].view("<u2"), offsets[:-1]))
         heads.append(found)
     first = starts(np.array([len(b) for _, b in chunks], np.int64))[:-1]
     return Signatures(chunks=tuple(chunks), first=first, heads=np.concatenate(heads))
+
+
+def _raw(chunk: pa.Array) -> tuple[Array, Array]:
+    """Return the bytes of an array of binaries, and where each begins, and the last ends."""
+    if not len(chunk):
+        return np.zeros(0, np.uint8), np.zeros(1, np.int64)
+    _, ends, data = chunk.buffers()
+    offsets = np.frombuffer(ends, np.int32 if pa.types.is_binary(chunk.type) else np.int64)
+    raw = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
+    return raw, offsets[chunk.offset : chunk.offset + len(chunk) + 1].astype(np.int64)

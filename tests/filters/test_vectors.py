@@ -65,6 +65,20 @@ def test_bytes_that_are_no_signature_have_no_layout() -> None:
     assert known.take(np.array([4]), 1, 1, 0).tolist() == [[0]], "a zero vector stays zero"
 
 
+def test_signatures_behind_an_odd_number_of_bytes_are_read() -> None:
+    good = vectors.pack(2, of(0, 1, width=9), NONE, every(2))
+    mixed = pa.array([b"abc", good[0].as_py(), None, b"", good[1].as_py(), b"?", good[0].as_py()], pa.binary())
+    for column in (
+        pa.chunked_array([mixed]),
+        pa.chunked_array([mixed.slice(1), mixed.cast(pa.large_binary()).slice(1).cast(pa.binary())]),
+    ):
+        known = vectors.unpack(column)
+        rows = np.flatnonzero(known.heads.any(1))
+        want = vectors.unpack(pa.chunked_array([good])).take(np.array([0, 1, 0] * (len(rows) // 3)), 1, 9, 0)
+        assert len(rows) in (3, 6)
+        assert (known.take(rows, 1, 9, 0) == want).all()
+
+
 def test_rows_are_read_across_chunks_slices_and_offsets_of_64_bits() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 4))
