@@ -186,6 +186,7 @@ class _Cutting:
         measure = Measure(sources=sources, folder=work / "measured", roles=self.rules.roles, media=self.rules.media)
         texts = sum(t for _, t, _ in self._map("measure", measure, shards))
         if not texts:
+            remove(work)
             msg = f"no sample has a text of {' or '.join(f'`{r}`' for r in self.rules.roles)} to look at"
             hint = "" if self.rules.media else "samples with media are left alone unless `--with-media` says otherwise"
             raise UserError(msg, hint=hint, usage=True)
@@ -197,7 +198,7 @@ class _Cutting:
             work / "repeated" / kind,
             rows=rows,
             least=least,
-            mapped=lambda task, items: self._map("merge", task, items),
+            mapped=lambda task, items: self._map(f"merge {kind}s", task, items),
         )
 
     def _publish(self, source: int, folder: Path, notes: Sequence[dict[str, Any]], began: float) -> Made:

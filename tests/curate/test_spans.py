@@ -1,3 +1,5 @@
+import contextlib
+import json
 import random
 import signal
 import subprocess
@@ -450,6 +452,7 @@ def test_media_and_boxes_stay_and_are_cut_only_when_asked(store, tmp_path):
     with pytest.raises(UserError, match="no sample has a text") as e:
         one(store, old, LINES)
     assert "--with-media" in e.value.hint
+    assert not list(store.root.glob("sources/*/.work/*"))
     made = one(store, old, replace(LINES, media=True), name="cut")
     after = rows(store, made.version)
     assert [r["messages"][-1]["content"] for r in after][1:] == [f"receipt {n}\ntotal {n}" for n in range(1, 5)]
@@ -566,9 +569,48 @@ def test_progress_says_the_steps(store):
     old = put(store, "x", corpus(9))
     cut(store, [old], rules=ALL, engine=Serial(), progress=lambda *x: heard.append(x))
     assert [s for s, done, _ in heard if done == 0] == [
-        "measure", "keys", "merge", "merge", "merge", "windows", "merge", "write", "verify",
+        "measure", "keys", "merge lines", "merge paragraphs", "merge grams", "windows", "merge windows", "write", "verify",
     ]  # fmt: skip
     assert ("write", old.shards, old.shards) in heard
+
+
+def test_the_command(store, monkeypatch):
+    from click.testing import CliRunner
+
+    import cli
+
+    monkeypatch.setattr(cli, "opened", lambda *_: contextlib.closing(Serial()))
+    put(store, "x", ["One line here.\nA", "One line here.\nB"])
+    put(store, "y", ["One line here.\nC", "D"])
+    asked = [
+        "cut",
+        "x",
+        "y",
+        "--kinds",
+        "lines",
+        "--line-times",
+        "2",
+        "--line-characters",
+        "5",
+        "--as",
+        "{}-cut",
+        "--store",
+        str(store.root),
+    ]
+    done = CliRunner().invoke(cli.cuvee, [*asked, "--json"])
+    assert done.exit_code == 0, done.output
+    out = json.loads(done.stdout)
+    assert [(r["changed"], r["cuts"]["line"], r["made"].partition("@")[0]) for r in out] == [
+        (1, 1, "x-cut"),
+        (1, 1, "y-cut"),
+    ]
+    shown = CliRunner().invoke(cli.cuvee, asked)
+    assert "x-cut@" in shown.stdout
+    frozen = CliRunner().invoke(
+        cli.cuvee, [*asked[:1], "y", "--against", "x", *asked[3:-3], "{}-b", *asked[-2:], "--json"]
+    )
+    assert [r["changed"] for r in json.loads(frozen.stdout)] == [1]
+    assert [s.name for s in store.sources()] == ["x", "x-cut", "y", "y-b", "y-cut"]
 
 
 def test_what_cannot_be_asked(store):
