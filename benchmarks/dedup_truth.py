@@ -1,8 +1,9 @@
-"""What the deduplicating text filters find where others have said what is there: Alpaca, AlpacaEval's NullModel, GPTeacher.
+"""What the deduplicating text filters find where the truth is known: planted copies, Alpaca, AlpacaEval's NullModel, GPTeacher.
 
     python benchmarks/dedup_truth.py             # ../shared/data, or the folder that --data names
     python benchmarks/dedup_truth.py --quick     # without measuring what GPTeacher's own measure was
 
+- Copies planted among real texts: to the letter, and with another case, punctuation or white space.
 - Alpaca: records of the rated subsets that are in the raw sample of it as well, to the letter: known from the files.
 - NullModel answers 805 prompts with one text, among nine models that do not.
 - GPTeacher published its toolformer records deduplicated, and cut further at similarity 0.9 and 0.6: which of ours are theirs.
@@ -12,6 +13,7 @@ The last line is JSON.
 import argparse
 import gzip
 import json
+import random
 import re
 import sys
 from pathlib import Path
@@ -21,6 +23,9 @@ import numpy as np
 import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import _minhash_corpus as corpus
 
 from catalog.digests import sample_digest
 from catalog.schema import SAMPLE
@@ -65,6 +70,29 @@ def clusters(table: pa.Table, name: str, params: dict | None = None) -> np.ndarr
     out = np.arange(table.num_rows)
     places = [[int(x[2:]) for x in found[c].to_pylist()] for c in ("id", "cluster")]
     out[places[0]] = places[1]
+    return out
+
+
+# -- planted copies ----------------------------------------------------------------------------------------------------
+
+
+def planted(data: Path, count: int = 20_000) -> dict:
+    """Return how many copies each filter finds among real texts that are all different, and what else it removes."""
+    rng = random.Random(0)
+    every = list(corpus.real(data))
+    texts = rng.sample(every, min(count, len(every)))
+    surface = [corpus.surface(t, rng) for t in texts[: count // 4]]
+    letters = texts[count // 4 : count // 4 + count // 10]
+    n, m = len(texts), len(texts) + len(surface)
+    table = samples([[("assistant", t)] for t in [*texts, *surface, *letters]])
+    out: dict = {"texts": n, "surface copies": len(surface), "copies to the letter": len(letters)}
+    for name in ("dedup_exact", "dedup_text"):
+        keeper = clusters(table, name)
+        out[name] = {
+            "surface": int((keeper[n:m] == np.arange(len(surface))).sum()),
+            "to the letter": int((keeper[m:] == np.arange(len(letters)) + len(surface)).sum()),
+            "others": int((keeper[:n] != np.arange(n)).sum()),
+        }
     return out
 
 
@@ -212,10 +240,12 @@ def main() -> None:
     if not args.data.is_dir():
         sys.exit(f"no folder {args.data}: `--data` names one")
     result = {
+        "planted": planted(args.data),
         "alpaca": alpaca(args.data),
         "null_model": null_model(args.data),
         "gpteacher": gpteacher(args.data, measure=not args.quick),
     }
+    print(json.dumps(result["planted"]) + "\n")
     print(f"{'rated subset':<24} {'records':>8} {'known':>6}   found (others beside them) by exact, text, minhash")
     for r in result["alpaca"]:
         found = "  ".join(
