@@ -1,22 +1,24 @@
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageDraw, ImageEnhance
 
 from catalog.errors import UserError
 from curate.synth import charts, documents, scenes
 from curate.synth.item import Item, stream
 from filters.base import load
-from filters.shared.images import Images
+from filters.dedup_phash import _stars
 from filters.shared.alignment import similarity
-from filters.shared.hamming import near
+from filters.shared.images import Images
 from filters.shared.perceptual import Signatures, signature
-from tests.filters.pictures import KINDS, Memory, encode, pairs, samples
+from tests.filters.pictures import KINDS, WORDS, Memory, encode, pairs, samples
 
 Edit = Callable[[Image.Image], Image.Image]
+DATA = Path(__file__).resolve().parent.parent.parent.parent / "shared" / "data"
 
 
 def cut(left: float, top: float, right: float, bottom: float) -> Edit:
@@ -75,37 +77,24 @@ def test_copies_are_found(name: str) -> None:
     ids = [f"{k:03d}{x}" for x in "ab" for k in range(90)]
     found = clusters(signed(items, ids), pair="image")
     caught = sum(found.get(f"{k:03d}a") == found.get(f"{k:03d}b", "") for k in range(90))
-    assert caught >= 0.9 * 90
+    assert caught >= 0.96 * 90
 
 
 @pytest.mark.parametrize("make", [scenes.caption, charts.question, documents.item])
 def test_distinct_pictures_of_one_layout_are_kept_apart(make: Callable[..., Item]) -> None:
     pictures = [np.asarray(make(stream("distinct", k)).draw().convert("RGB")) for k in range(120)]  # type: ignore[misc]
     table = signed([([encode(p)], "the same caption") for p in pictures], [f"{k:03d}" for k in range(120)])
-    assert len(clusters(table, pair="image")) <= 2
+    assert clusters(table, pair="image") == {}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pictures_that_can_hardly_be_told_apart_are_by_their_text(kind: Callable[..., tuple[np.ndarray, str]]) -> None:
-    # One font, one layout, one or two things in a picture: up to a fifth of these are joined by the picture alone.
+    # One font, one layout, one or two things in a picture.
     rng = np.random.default_rng(5)
     items = [([encode(kind(rng)[0])], f"{k} {k + 1000} {k + 2000}") for k in range(120)]
     table = signed(items, [f"{k:03d}" for k in range(120)])
-    assert len(clusters(table, pair="image")) <= 0.25 * 120
+    assert len(clusters(table, pair="image")) <= 0.05 * 120
     assert clusters(table) == {}
-
-
-def test_the_radius_is_a_true_hamming_radius() -> None:
-    rng = np.random.default_rng(0)
-    base = rng.integers(0, 2**64, (60, 3), dtype=np.uint64)
-    query = base[rng.integers(0, 60, 200), rng.integers(0, 3, 200)]
-    for k in range(len(query)):  # flip 0 to 14 bits anywhere
-        for bit in rng.choice(64, k % 15, replace=False):
-            query[k] ^= np.uint64(1) << np.uint64(bit)
-    distance = np.bitwise_count(query[:, None, None] ^ base[None]).min(2)
-    for radius in (0, 5, 10, 11):
-        q, b = near(query, base, radius)
-        assert set(zip(q.tolist(), b.tolist(), strict=True)) == set(zip(*np.nonzero(distance <= radius), strict=True))
 
 
 def test_the_text_decides_when_the_picture_is_the_same() -> None:
@@ -127,6 +116,112 @@ def test_the_text_decides_when_the_picture_is_the_same() -> None:
 def test_equal_text_alone_makes_no_duplicate() -> None:
     items = [([encode(p)], "A photo of an apple.") for p, _ in pairs(60, seed=3)]
     assert len(clusters(signed(items, [f"{k:02d}" for k in range(60)]))) <= 2
+
+
+def boxes(colours: list[str]) -> bytes:
+    """Grey fields with squares in them, as in NLVR: what differs is one square."""
+    image = Image.new("RGB", (400, 100), (211, 211, 211))
+    draw = ImageDraw.Draw(image)
+    for x in (100, 250):
+        draw.rectangle((x, 0, x + 49, 99), fill=(128, 128, 128))
+    for k, colour in enumerate(colours):
+        x, y = 40 + 150 * (k % 3), 80 - 20 * (k // 3)
+        draw.rectangle((x, y, x + 19, y + 19), fill=colour)
+    return encode(np.asarray(image))
+
+
+def sign(draw: Callable[[ImageDraw.ImageDraw], None]) -> Image.Image:
+    """A round sign, which is symmetrical but for what stands in it."""
+    image = Image.new("RGB", (300, 300), "white")
+    pen = ImageDraw.Draw(image)
+    pen.ellipse((10, 10, 290, 290), outline="black", width=12)
+    draw(pen)
+    return image
+
+
+def test_one_square_makes_another_picture() -> None:
+    base = ["#ffd900", "black", "#0088dd", "black", "#0088dd"]
+    rows = [
+        base,
+        [*base[:4], "#ffd900"],
+        [*base[:3], "#ffd900", base[4]],
+        [base[1], base[0], *base[2:]],
+        base[:4],
+        base,
+    ]
+    found = clusters(signed([([boxes(r)], "x") for r in rows], list("abcdef")), pair="image")
+    assert found == {"a": "a", "f": "a"}
+
+
+def test_hands_of_a_clock_and_things_in_a_sign_count() -> None:
+    hands = [
+        sign(lambda d, a=a: d.line((150, 150, 150 + 90 * np.sin(a), 150 - 90 * np.cos(a)), fill="black", width=10))
+        for a in (0.5, 2.0, 3.6)
+    ]
+    items = [encode(np.asarray(h)) for h in hands] + [edited(np.asarray(hands[0]), "half")]
+    assert clusters(signed([([i], "x") for i in items], list("abcd")), pair="image") == {"a": "a", "d": "a"}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_copies_of_symmetrical_drawings_are_found(name: str) -> None:
+    # Half of their cosine coefficients are zero: noise must not decide about those bits.
+    drawings = [
+        sign(lambda d: d.rectangle((90, 90, 210, 210), fill="red")),
+        sign(lambda d: d.ellipse((100, 100, 200, 200), fill="blue")),
+        sign(lambda d: d.line((150, 40, 150, 260), fill="black", width=30)),
+    ]
+    items = [p for d in drawings for p in (encode(np.asarray(d)), edited(np.asarray(d), name))]
+    found = clusters(signed([([i], "x") for i in items], list("abcdef")), pair="image")
+    assert found == {"a": "a", "b": "a", "c": "c", "d": "c", "e": "e", "f": "e"}
+
+
+@pytest.mark.parametrize("way", list(Image.Transpose))
+def test_turned_copies_are_found_if_asked_for(way: Image.Transpose) -> None:
+    originals = [p for p, _ in pairs(12, seed=6)]
+    copies = [np.asarray(Image.fromarray(p).transpose(way)) for p in originals]
+    items = [([encode(p)], "x") for p in originals] + [([edited(p, "half")], "x") for p in copies]
+    table = signed(items, [f"{x}{k:02d}" for x in "ab" for k in range(12)])
+    found = clusters(table, pair="image", rotations=True)
+    assert sum(found.get(f"a{k:02d}") == found.get(f"b{k:02d}", "") for k in range(12)) == 12
+    assert len(clusters(table, pair="image")) <= 2  # hardly one is its own mirror image
+
+
+def test_two_turned_images_of_one_sample() -> None:
+    a, b, c = (p for p, _ in pairs(3, seed=6))
+    items = [
+        ([encode(a), encode(b)], "x"),
+        ([encode(np.rot90(a).copy()), encode(b[::-1].copy())], "x"),
+        ([encode(a), encode(c)], "x"),
+    ]
+    table = signed(items, list("abc"))
+    assert clusters(table, pair="image", rotations=True) == {"a": "a", "b": "a"}
+    assert clusters(table, pair="image") == {}
+
+
+def test_a_chain_is_cut_into_stars() -> None:
+    # b lies between a and c; a and c are not alike.
+    one, two = np.array([0, 1]), np.array([1, 2])
+    centre, best = _stars(one, two, np.array([0.9, 0.8]), np.zeros(4), 4)
+    assert centre.tolist() == [1, 1, 1, -1]
+    assert best.tolist() == [0.9, 0.9, 0.8, 0.0]
+    centre, _ = _stars(one, two, np.array([0.9, 0.8]), np.array([1.0, 0.0, 0.0, 0.0]), 4)  # a is preferred
+    assert centre.tolist() == [0, 0, -1, -1]
+
+
+def test_signatures_in_many_chunks_are_the_same() -> None:
+    originals = pairs(12, seed=4)
+    items = [([encode(p)], t) for p, t in originals] + [([edited(p, "darker")], t) for p, t in originals]
+    table = signed(items, [f"{k:02d}" for k in range(24)])
+    parts = pa.concat_tables([table.slice(k, 5) for k in range(0, 24, 5)])
+    assert parts["phash"].num_chunks == 5
+    assert clusters(parts) == clusters(table) != {}
+
+
+def test_captions_do_not_collapse() -> None:
+    """One description of many pictures, and many of one: none is a duplicate of another."""
+    pictures = [encode(p) for p, _ in pairs(9, seed=8)]
+    items = [([p], "A ripe apple from the orchard.") for p in pictures] + [([pictures[0]], WORDS[k]) for k in range(9)]
+    assert clusters(signed(items, [f"{k:02d}" for k in range(18)])) == {}
 
 
 def test_several_images_must_match_in_order() -> None:
@@ -158,9 +253,25 @@ def test_colour_tells_pictures_apart() -> None:
     assert similarity(s, s, np.array([0]), np.array([1]))[0] == 0.0
 
 
+@pytest.mark.skipif(not DATA.exists(), reason="the real data is not there")
+def test_nlvr_has_three_copies_and_no_others() -> None:
+    paths = sorted((DATA / "nlvr").rglob("*.png"))
+    found = clusters(signed([([p.read_bytes()], "x") for p in paths], [p.name for p in paths]), pair="image")
+    stars: dict[str, set[bytes]] = {}
+    for p in paths:
+        if p.name in found:
+            stars.setdefault(found[p.name], set()).add(p.read_bytes())
+    assert len(found) == 6
+    assert all(len(s) == 1 for s in stars.values())
+
+
 def test_wrong_parameters_are_named() -> None:
     table = signed([([encode(pairs(1)[0][0])], "x")], ["a"])
     with pytest.raises(UserError, match="pair"):
         clusters(table, pair="images")
     with pytest.raises(UserError, match="radius"):
         clusters(table, radius=40)
+    with pytest.raises(UserError, match="dedup_minhash"):
+        clusters(table, pair="text")
+    with pytest.raises(UserError, match="text_similarity"):
+        clusters(table, text_similarity=2.0)
