@@ -237,6 +237,8 @@ def test_a_frozen_source_stays_and_is_in_no_dataset_version(tmp_path: Path) -> N
     assert list(store.root.glob("scores/gopher_quality@*/*")) == [
         p for p in store.root.glob("scores/gopher_quality@*/*") if p.name == store.source("b").digest[:16]
     ]
+    guess = ledger.what_if(store, found, ["gopher_quality.words.min=0"])
+    assert guess["kept"]["before"] == found.counts["kept"], "as many as the run kept"
     open_ = recipes.parse({**raw, "frozen": []}, "test")
     both = runs.run(open_, store, engine=Serial(), data=tmp_path, progress=lambda *_: None).dataset
     assert both.digest != found.digest
