@@ -498,6 +498,159 @@ def dedup_curve(bands: int, rows: int, as_json: bool) -> None:
         show.curve(bands, rows, points, midpoint(bands, rows))
 
 
+@cuvee.group(cls=Group)
+def evals() -> None:
+    """Evaluation sets: suites by digest, well-known benchmarks, what leaked, certificates checked again."""
+
+
+@evals.command("ls")
+@STORE
+@JSON
+def evals_ls(store: Path, as_json: bool) -> None:
+    """List the suites of the store."""
+    from catalog.store import Store
+    from curate.evals import listing
+
+    out = listing(Store(store))
+    emit(out) if as_json else table(out)
+
+
+@evals.command("known")
+@JSON
+def evals_known(as_json: bool) -> None:
+    """List the well-known benchmarks whose published files `cuvee evals ingest` reads: nothing is fetched."""
+    from curate.evals import known_rows
+
+    out = known_rows()
+    emit(out) if as_json else table(out)
+
+
+@evals.command("ingest")
+@click.argument("benchmark")
+@click.argument("path")
+@click.option("--as", "name", default="", help="Name of the source.  [default: the benchmark's]")
+@STORE
+@engine_options
+@JSON
+def evals_ingest(benchmark: str, path: str, name: str, store: Path, engine: str, workers: int | None, ray_address: str | None,
+                 as_json: bool) -> None:  # fmt: skip
+    """Read a local copy of a well-known BENCHMARK (a folder, a file or a pattern) as an evaluation set.
+
+    \b
+    cuvee evals ingest gsm8k /data/gsm8k
+    """
+    from catalog.store import Store
+    from curate.evals import add_known
+
+    with opened(engine, workers, ray_address) as eng:
+        found = add_known(Store(store), benchmark, path, engine=eng, data=Path(), as_name=name)
+    row = {"source": found.ref, "role": found.role, "rows": found.rows, "samples": found.samples, "rejects": found.rejects}
+    emit(row) if as_json else table([row])
+
+
+@evals.command("add")
+@click.argument("suite")
+@click.argument("sources", nargs=-1)
+@click.option("--from", "file", type=click.Path(path_type=Path), default=None, help="A suite that somebody shared, as JSON.")
+@STORE
+@JSON
+def evals_add(suite: str, sources: Sequence[str], file: Path | None, store: Path, as_json: bool) -> None:
+    """Name a SUITE of evaluation sets, `name` or `name@version` (none: all of the store), or take a shared one.
+
+    \b
+    cuvee evals add core gsm8k mmlu mathvista
+    cuvee evals add core --from core.json
+    """
+    from catalog.errors import UserError
+    from catalog.store import Store
+    from curate.evals import add, add_file
+
+    if file is not None and sources:
+        msg = "a shared suite names its sets itself: give either sources or `--from`"
+        raise UserError(msg, usage=True)
+    made = add(Store(store), suite, sources) if file is None else add_file(Store(store), file, suite)
+    emit(made.to_json()) if as_json else _show_suite(made)
+
+
+@evals.command("show")
+@click.argument("suite")
+@STORE
+@JSON
+def evals_show(suite: str, store: Path, as_json: bool) -> None:
+    """Show the sets of a SUITE, `name` or `name@digest`; with `--json` as a file to share.
+
+    \b
+    cuvee evals show core --json > core.json
+    """
+    from catalog.evals import suite as find
+    from catalog.store import Store
+
+    found = find(Store(store), suite)
+    emit(found.to_json()) if as_json else _show_suite(found)
+
+
+def _show_suite(found: Any) -> None:
+    say(found.ref)
+    rows = [
+        {"set": s.name, "version": s.digest[:16], "items": s.items, "license": s.license}
+        | {f"with {k}": n for k, n in s.forms.items()}
+        for s in found.sets
+    ]
+    table(rows)
+
+
+@evals.command("report")
+@click.argument("dataset", required=False)
+@click.option("--all", "every", is_flag=True, help="Evaluation sets that were not hit as well.")
+@click.option("-n", "examples", type=click.IntRange(0), default=3, show_default=True, help="Examples per set, in JSON.")
+@STORE
+@JSON
+def evals_report(dataset: str | None, every: bool, examples: int, store: Path, as_json: bool) -> None:
+    """Count per evaluation set what leaked into DATASET's sources: removed, flagged, kept (default: the latest run).
+
+    \b
+    cuvee evals report real --json        # with both texts of some hits
+    """
+    from catalog.store import Store
+    from curate import contamination
+
+    where = Store(store)
+    found = contamination.report(where, latest(where, dataset), examples=examples)
+    if as_json:
+        emit(found)
+        return
+    for stage in found["stages"]:
+        say(contamination.said(stage))
+    table(contamination.table(found, every=every))
+
+
+@evals.command("verify")
+@click.argument("dataset", required=False)
+@STORE
+@JSON
+def evals_verify(dataset: str | None, store: Path, as_json: bool) -> None:
+    """Check the certificates of DATASET again (default: the latest run): suite, index, hits, and that none is kept.
+
+    \b
+    cuvee evals verify real
+    """
+    from catalog.errors import UserError
+    from catalog.store import Store
+    from curate import contamination
+
+    where = Store(store)
+    found = latest(where, dataset)
+    checks = contamination.verify(where, found)
+    if as_json:
+        emit(checks)
+    else:
+        shown = {True: "yes", False: "NO", None: "-"}
+        table([{**c, "ok": shown[c["ok"]]} for c in checks], wrap=("said",))
+    if not contamination.holds(checks):
+        msg = f"the certificate of `{found.ref}` does not hold"
+        raise UserError(msg, hint="the lines with NO say what differs")
+
+
 @cuvee.command("what-if")
 @click.argument("dataset", required=False)
 @click.option(

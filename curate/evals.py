@@ -4,6 +4,7 @@
 local copy is then ingested by its name; nothing is ever fetched.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,9 +78,10 @@ def add(store: Store, name: str, refs: Sequence[str]) -> evals.Suite:
     return made
 
 
-def add_file(store: Store, path: Path) -> evals.Suite:
-    """Register the suite that a file holds, if the store has its sets in these very versions."""
-    return evals.check(store, evals.parse(read_json(path), f"`{path}`"))
+def add_file(store: Store, path: Path, name: str = "") -> evals.Suite:
+    """Register the suite that a file holds, as `name` if one is given, if the store has its sets in these very versions."""
+    shared = evals.parse(read_json(path), f"`{path}`")
+    return evals.check(store, dataclasses.replace(shared, name=name) if name else shared)
 
 
 def listing(store: Store) -> list[dict[str, Any]]:
