@@ -544,14 +544,22 @@ def evals_ingest(benchmark: str, path: str, name: str, store: Path, engine: str,
 
     with opened(engine, workers, ray_address) as eng:
         found = add_known(Store(store), benchmark, path, engine=eng, data=Path(), as_name=name)
-    row = {"source": found.ref, "role": found.role, "rows": found.rows, "samples": found.samples, "rejects": found.rejects}
+    row = {
+        "source": found.ref,
+        "role": found.role,
+        "rows": found.rows,
+        "samples": found.samples,
+        "rejects": found.rejects,
+    }
     emit(row) if as_json else table([row])
 
 
 @evals.command("add")
 @click.argument("suite")
 @click.argument("sources", nargs=-1)
-@click.option("--from", "file", type=click.Path(path_type=Path), default=None, help="A suite that somebody shared, as JSON.")
+@click.option(
+    "--from", "file", type=click.Path(path_type=Path), default=None, help="A suite that somebody shared, as JSON."
+)
 @STORE
 @JSON
 def evals_add(suite: str, sources: Sequence[str], file: Path | None, store: Path, as_json: bool) -> None:
