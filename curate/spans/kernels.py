@@ -9,7 +9,7 @@ from numba import types
 
 from filters.shared.text import Array, borrowed, inlined, kernel, mix
 
-SNAP = 32  # a cut ends at the start of a word where one stands within so many bytes
+SNAP = 64  # a cut ends at the start of a word where one stands within so many bytes
 PRIME = (1 << 61) - 1  # of the two window hashes
 BASES = (1_738_204_771_539_286_411, 2_047_611_393_458_720_957)  # below PRIME, without further meaning
 GRAM = 0x9E3779B97F4A7C15  # odd: the base of the hash modulo 2**64 that only picks candidates

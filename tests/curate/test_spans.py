@@ -541,6 +541,28 @@ def test_a_killed_process_leaves_no_version_and_the_next_one_finishes(store):
     assert made.version != old
 
 
+def test_stopped_between_two_sources_it_goes_on(store, monkeypatch):
+    from curate.spans import cut as module
+
+    versions = [put(store, "x", corpus(6, 9)), put(store, "y", corpus(7, 9))]
+    publish, calls = module.publish, []
+
+    def once(staging, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        publish(staging, target)
+
+    monkeypatch.setattr(module, "publish", once)
+    with pytest.raises(KeyboardInterrupt):
+        cut(store, versions, rules=ALL, engine=Serial())
+    monkeypatch.undo()
+    assert len(store.sources()) == 3
+    made = cut(store, versions, rules=ALL, engine=Serial())
+    explained(store, made)
+    assert len(store.sources()) == 4
+
+
 def test_a_false_match_is_never_cut(store, monkeypatch):
     old = put(store, "x", ["one line here", "another line here"])
     monkeypatch.setattr(kernels, "text_keys", lambda data, offsets: (np.zeros(len(offsets) - 1, np.uint64),) * 2)
