@@ -3,14 +3,15 @@
     python benchmarks/semantic.py [--vectors 1000000] [--width 512] [--epsilon 0.05] [--quick]
 
 Vectors lie as those of a model do: topics of very different sizes around a common mean, and a tenth of them copies of others at
-cosines of 0.95 to 1. A second, smaller set has no topics at all, which is the hardest for k-means. Three ways, each in a process
-of its own that reads the signatures from Parquet:
+cosines of 0.95 to 1. A second, smaller set has no topics. Three ways, each in a process of its own that reads the signatures
+from Parquet:
 - `cuvee`: the filter's global half (`probes: 4`);
 - `cuvee, probes 1`: the same without a look across the borders of k-means clusters, as in the paper;
 - `plain`: the paper's algorithm written down directly over faiss and numpy (all vectors float32, all products of a cluster at
   once), with the same centroids.
 A sample of the vectors is compared with all others by brute force. `recall`: of the pairs that this finds, how many do not both
-survive. `true`: of what was dropped in the sample, how much is similar to a survivor. Where faiss has a GPU, the same on it.
+survive. `true`: of what was dropped, how much is similar to the survivor that is named (`plain`: to any). Where faiss has a GPU,
+the same on it.
 """
 
 import argparse
