@@ -195,10 +195,10 @@ def cluster(
     draw = drawn(ids, seed)
     limits = 1 - epsilon, 1 - (epsilon if text_epsilon is None else text_epsilon)
     tables = [FOUND.empty_table()]
-    heads, kinds = np.unique(known.heads, axis=0, return_inverse=True)
-    for kind, (count, width, text) in enumerate(heads.tolist()):
-        rows = by_id[kinds.reshape(-1)[by_id] == kind]
-        if count + text == 0 or len(rows) < 2:
+    kinds = (known.heads[:, 0] << 32) | (known.heads[:, 1] << 16) | known.heads[:, 2]
+    for kind, rows in _grouped(kinds, by_id).items():
+        count, width, text = kind >> 32, kind >> 16 & 0xFFFF, kind & 0xFFFF
+        if kind == 0 or len(rows) < 2:
             continue
         layout = _Layout(known=known, rows=rows, images=count, width=width, text=text, limits=limits)
         near = layout.near(
