@@ -20,12 +20,13 @@ STARTS = 2  # windows that are refined
 COLOUR = 16.0  # mean difference of colour, of 255, above which two pictures are different
 PATCH = 6  # points a side of the squares that are compared
 # Laid over each other unmoved, copies match closely; cropped ones less, because they are compared between their points.
-# (what a lack of correlation takes from the similarity; what the most different square does; the difference of colour of a cell,
-# where it is more than a quarter of the colour itself, above which two pictures are different)
-WHOLE = (1.0, 1.0, 26.0)
-CROPPED = (0.8, 0.36, 45.0)
+# (what a lack of correlation takes from the similarity; what the most different square does; the difference of colour of a cell
+# above which two pictures are different, and what is added to it as a share of that colour)
+WHOLE = (1.0, 1.0, 26.0, 0.1)
+CROPPED = (0.8, 0.4, 45.0, 0.25)
 MOVED = 0.03  # share of a side from which on a picture counts as cropped, if moving it explains half of the difference
-BRIGHTER = 0.03, 8  # steps of gain that are tried, and how many
+BRIGHTER = 0.03, 9  # steps of gain that are tried, and how many
+EXPLAINED = 0.02  # of the difference, what a gain may leave
 
 
 def similarity(a: Signatures, b: Signatures, i: Array, j: Array, *, guided: bool = True) -> Array:
@@ -99,7 +100,8 @@ def _verify(
         moved = min(moved, 1.0)
         lack = WHOLE[0] + (CROPPED[0] - WHOLE[0]) * moved
         odd = WHOLE[1] + (CROPPED[1] - WHOLE[1]) * moved
-        if _colours(ca[i], cb[j], best, WHOLE[2] + (CROPPED[2] - WHOLE[2]) * moved):
+        most = WHOLE[2] + (CROPPED[2] - WHOLE[2]) * moved
+        if _colours(ca[i], cb[j], best, most, WHOLE[3] + (CROPPED[3] - WHOLE[3]) * moved):
             again, worst = _difference(ta[i], tb[j], best)
             out[k] = 1 - max(lack * (1 - max(fit, again)), odd * worst)
 
@@ -361,7 +363,7 @@ def _solve(m: Array) -> float:
 
 
 @kernel
-def _colours(a: Array, b: Array, window: Array, most: float) -> bool:
+def _colours(a: Array, b: Array, window: Array, most: float, share: float) -> bool:
     """Tell whether two pictures have the same colours, on the whole and in every cell that they have in common."""
     n = a.shape[1]
     top, bottom = _inside(window[1], window[3], n)
@@ -378,7 +380,7 @@ def _colours(a: Array, b: Array, window: Array, most: float) -> bool:
                 v = np.float64(b[c, i, j]) - 128
                 apart = abs(u - v)
                 total += apart
-                if apart - 0.25 * max(abs(u), abs(v)) > most:
+                if apart > most + share * max(abs(u), abs(v)):
                     return False
     return total <= COLOUR * 2 * (bottom - top) * (right - left)
 
@@ -439,7 +441,7 @@ def _light(a: Array, b: Array) -> float:
         for way in range(2):
             darker = a if way == 0 else b
             brighter = b if way == 0 else a
-            if _unlit(darker, brighter, gain) <= 0.1 * plain:
+            if _unlit(darker, brighter, gain) <= EXPLAINED * plain:
                 for i in range(a.shape[0]):
                     for j in range(a.shape[1]):
                         least = darker[i, j]
