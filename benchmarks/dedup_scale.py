@@ -10,6 +10,7 @@ twice a second. Files lie in `--folder`, some 1.5 KB a document.
 
 import argparse
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -62,6 +63,7 @@ def main() -> None:
         "workers": args.workers,
         "rows": rows,
         "growth": round(large["seconds"] / small["seconds"], 2),
+        "growth_cpu": round(large["cpu_seconds"] / small["cpu_seconds"], 2),  # on a busy machine the fairer one
         "appended_share_of_time": round(grown["seconds"] / large["seconds"], 3),
         "appended_scored": grown["scored"],
         "growth_of_clustering": round(large["steps"]["cluster"] / max(small["steps"]["cluster"], 1e-9), 2),
@@ -77,14 +79,14 @@ def measure(home: Path, samples: int, engine: str, workers: int, *, write_first:
         sys.executable, "-m", "cli", "run", str(home / "recipe.yaml"), "--data", str(home), "--store", str(home / "store"),
         "--engine", engine, "--workers", str(workers), "--json",
     ]  # fmt: skip
-    started = time.monotonic()
+    started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     steps: dict[str, float] = {}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         memory = Memory(process.pid)
         memory.start()
         out, err = process.communicate()
         memory.done.set()
-    seconds = time.monotonic() - started
+    seconds, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode:
         sys.exit(err[-3000:])
     found = json.loads(out)
@@ -104,6 +106,7 @@ def measure(home: Path, samples: int, engine: str, workers: int, *, write_first:
         "dropped": found["counts"]["dropped"],
         "scored": found["work"]["samples_scored"],
         "seconds": round(seconds, 1),
+        "cpu_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
         "steps": steps,
         "docs_per_s": round(samples / seconds),
         "peak_gib": round(memory.peak / 2**30, 2),
