@@ -137,7 +137,7 @@ def _laplacian(flat: Array, height: int, width: int) -> float:
 MEASURES = (detail,)
 
 
-@scorer(version=3, scores={"blur": pa.float64(), "sharpness": pa.float64()}, bounds={"blur": (100.0, None)})
+@scorer(version=4, scores={"blur": pa.float64(), "sharpness": pa.float64()}, bounds={"blur": (100.0, None)})
 def blur(batch: pa.RecordBatch, images: Images) -> pa.RecordBatch:
     """Score each sample by the sharpness of its most blurred image."""
     row, values = images.measure(detail)

@@ -92,7 +92,7 @@ def _frames(data: Array, begins: Array, heights: Array, widths: Array, out: Arra
 MEASURES = (frame,)
 
 
-@scorer(version=2, scores={"border": pa.float64(), "letterbox": pa.float64()}, bounds={"letterbox": (None, 0.1)})
+@scorer(version=3, scores={"border": pa.float64(), "letterbox": pa.float64()}, bounds={"letterbox": (None, 0.1)})
 def border(batch: pa.RecordBatch, images: Images) -> pa.RecordBatch:
     """Score each sample by the frame and the bars of its most framed image."""
     row, values = images.measure(frame)

@@ -166,7 +166,7 @@ def _repeats(data: Array, first: Array, heights: Array, widths: Array, out: Arra
 MEASURES = (repeat, strokes)
 
 
-@scorer(version=2, scores={"overlay_repeat": pa.float64(), "overlay_edge": pa.float64()}, bounds={})
+@scorer(version=3, scores={"overlay_repeat": pa.float64(), "overlay_edge": pa.float64()}, bounds={})
 def overlay(batch: pa.RecordBatch, images: Images) -> pa.RecordBatch:
     """Score each sample by its image that looks most like a marked one."""
     row, agreement = images.measure(repeat)

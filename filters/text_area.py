@@ -23,7 +23,7 @@ from filters.shared.strokes import strokes
 MEASURES = (strokes,)
 
 
-@scorer(version=2, scores={"text_area": pa.float64()}, bounds={})
+@scorer(version=3, scores={"text_area": pa.float64()}, bounds={})
 def text_area(batch: pa.RecordBatch, images: Images) -> pa.RecordBatch:
     """Score each sample by the text-like share of its image with the most text."""
     row, values = images.measure(strokes)

@@ -8,7 +8,7 @@ or XMP, which may turn the picture), is refused, and left to Pillow: what comes 
 
 Three things are quicker here than in a decoder that anybody can call. Nothing is made that filters do not measure (colour
 differences of every pixel, RGB). A code and the number after it are looked up together, where both have at most `LOOK`
-bits, as nearly always. And the inverse transform (libjpeg's "islow": Loeffler, Ligtenberg and Moschytz 1989, "Practical fast
+bits, as nearly always, and two of these where all have. And the inverse transform (libjpeg's "islow": Loeffler, Ligtenberg and Moschytz 1989, "Practical fast
 1-D DCT algorithms with 11 multiplications", with 13-bit constants) is written for vectors of eight and leaves out what is
 zero.
 
@@ -28,7 +28,7 @@ from numba import types
 from filters.shared.text import Array, borrowed, inlined, kernel
 
 SIDE = 2048
-LOOK = 10
+LOOK = 11
 LOUD = 2900  # sum of a block's coefficients up to which no sum of libjpeg's 16-bit arithmetic can overflow
 LOUDEST = 8191  # sum above which one might before it can be checked
 _BYTES = 1 << 24  # of a file
@@ -43,6 +43,7 @@ _LAST, _SHIFT, _VALUE, _MADE, _FROM = 0, 17, 34, 290, 291
 _CODE = _FROM + 272
 _EXTRA = 64  # the number after the code does not fit into the table
 _END = 128  # a run that ends a block
+_TWO = np.uint64(32)  # the coefficients before this one are taken two at a time: none of these can be beyond the end
 
 U: Any = np.uint64
 L: Any = np.int64
@@ -72,6 +73,7 @@ class Decoder:
             self.frame,
             np.empty(_BYTES + _SLACK, np.uint8),
             np.zeros((8, 1 << LOOK), np.int32),
+            np.zeros((4, 1 << LOOK), np.uint64),
             np.zeros((8, _CODE), np.int64),
             np.zeros((4, 80), np.int32),
         )
@@ -264,7 +266,7 @@ def _made(given: Array, numbers: Any, look: Array, code: Array) -> bool:
         code[_SHIFT + length] = k - next_
         for _ in range(L(given[length - 1])):
             symbol = L(given[16 + k])
-            if next_ >= 1 << length or (numbers and symbol > 11):
+            if next_ >= (1 << length) - 1 or (numbers and symbol > 11):  # no code is all ones (T.81, C.2)
                 return False
             code[_VALUE + k] = symbol
             if length <= LOOK:
@@ -297,8 +299,38 @@ def _entries(look: Array, first: int, free: int, length: int, symbol: int, numbe
 
 
 @kernel
-def _header(data: Array, frame: Array, look: Array, codes: Array, steps: Array) -> int:
-    """Read everything up to the coded data into `frame`, `look`, `codes` and `steps`; return where that begins, or 0."""
+def _paired(look: Array, pairs: Array) -> None:
+    """Make the table of two AC coefficients at a time from that of one. An entry has, from its lowest bit on: 8 bits, how
+    many are used up; 8 bits, how far that is in the block, with `_END` where it ends; 8 bits each, where the two
+    coefficients are from here on; 16 bits each, these. Where there is no second one, a 0 is written after the first, and
+    where the block ends, over a 0 that is there. 0: whatever the table of one says.
+    """
+    for index in range(1 << LOOK):
+        entry = L(look[index])
+        if entry == 0 or entry & _EXTRA:
+            pairs[index] = U(0)
+            continue
+        used, skip, one = entry & 63, (entry >> 8) & 255, entry >> 16
+        first, ahead = (0, _END) if skip == _END else (skip, skip + 1)
+        second, two = first + 1, 0
+        if skip != _END:
+            entry = L(look[(index << used) & ((1 << LOOK) - 1)])
+            skip = (entry >> 8) & 255
+            if entry != 0 and entry & _EXTRA == 0 and used + (entry & 63) <= LOOK:
+                used += entry & 63
+                if skip == _END:
+                    ahead |= _END
+                else:
+                    second, two = ahead + skip, entry >> 16
+                    ahead = second + 1
+        value = (one & 0xFFFF) << 32 | (two & 0xFFFF) << 48
+        pairs[index] = U(value | used | ahead << 8 | first << 16 | second << 24)
+
+
+@kernel
+def _header(data: Array, frame: Array, look: Array, pairs: Array, codes: Array, steps: Array) -> int:
+    """Read everything up to the coded data into `frame`, `look`, `pairs`, `codes` and `steps`; return where that begins, or
+    0."""
     end = data.size
     if end < 20 or end > _BYTES or data[0] != 0xFF or data[1] != 0xD8:
         return 0
@@ -335,8 +367,11 @@ def _header(data: Array, frame: Array, look: Array, codes: Array, steps: Array) 
                 same = codes[t, _MADE] == 1  # nearly all files have the codes of the one before
                 for i in range(1, total):
                     same &= codes[t, _FROM + i - 1] == here[i]
-                if not same and not _made(here[1:total], t < 4, look[t], codes[t]):
-                    return 0
+                if not same:
+                    if not _made(here[1:total], t < 4, look[t], codes[t]):
+                        return 0
+                    if t >= 4:
+                        _paired(look[t], pairs[t - 4])
                 have[4 + t] = True
                 here = here[total:]
         elif marker == 0xDD:
@@ -518,10 +553,12 @@ def _long(buffer: int, code: Array) -> tuple[int, int]:
 
 
 @kernel
-def decode(data: Array, planes: Array, frame: Array, bits: Array, look: Array, codes: Array, steps: Array) -> Any:
+def decode(
+    data: Array, planes: Array, frame: Array, bits: Array, look: Array, pairs: Array, codes: Array, steps: Array
+) -> Any:
     """Decode a file to `planes`: luma, and from `frame[START_1]` and `frame[START_2]` on the colour differences, in rows of
     `frame[STRIDE]` and `frame[STRIDE_2]` bytes; False where it is not one of those that are decoded here."""
-    at = _header(data, frame, look, codes, steps)
+    at = _header(data, frame, look, pairs, codes, steps)
     if at == 0:
         return False
     wide, tall = frame[WIDE], frame[TALL]
@@ -542,7 +579,7 @@ def decode(data: Array, planes: Array, frame: Array, bits: Array, look: Array, c
     before = np.zeros(3, np.int64)  # the last DC coefficient of each component
     coefficients = np.zeros(80, np.int32)
     block, source, out, zigzag = borrowed(coefficients), borrowed(bits), borrowed(planes), borrowed(_ZIGZAG)
-    tables, ways, last_dc = borrowed(look), borrowed(of), borrowed(before)
+    tables, twos, ways, last_dc = borrowed(look), borrowed(pairs), borrowed(of), borrowed(before)
     n, at = _unstuffed(data, at, bits)
     if at == 0:
         return False
@@ -588,11 +625,27 @@ def decode(data: Array, planes: Array, frame: Array, bits: Array, look: Array, c
                 dc = last_dc[c] * L(step[0])
                 loud = abs(dc)
 
-                table = tables[frame[_AC + c]]
+                table, two = tables[frame[_AC + c]], twos[frame[_AC + c] - 4]
                 k, last = U(1), U(0)
                 while k < U(64):
                     if left < U(32):
                         buffer, pos, left = _filled(source, pos, buffer, left)
+                    if k < _TWO:
+                        pair = two[buffer >> U(64 - LOOK)]
+                        if pair != U(0):
+                            used = pair & U(63)
+                            buffer <<= used
+                            left -= used
+                            at_1 = k + ((pair >> U(16)) & U(255))
+                            at_2 = k + ((pair >> U(24)) & U(255))
+                            v = I(np.int16(pair >> U(32)) * step[at_1])
+                            w = I(np.int16(pair >> U(48)) * step[at_2])
+                            block[zigzag[at_1]] = v
+                            block[zigzag[at_2]] = w
+                            loud += abs(v) + abs(w)
+                            k += (pair >> U(8)) & U(255)
+                            last = (k & U(_END - 1)) - U(1)
+                            continue
                     entry = table[buffer >> U(64 - LOOK)]
                     used = U(entry & I(63))
                     buffer <<= used

@@ -13,10 +13,14 @@ or in single IEEE operations: the same on every machine. The planes of several p
 a kernel measures all of them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numba.extending
 import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
 
 from filters.shared.baseline import (
     HEIGHT,
@@ -171,10 +175,10 @@ def _add(
 
 @kernel
 def _add_jpeg(
-    data: Array, planes: Array, frame: Array, bits: Array, look: Array, codes: Array, steps: Array,
+    data: Array, planes: Array, frame: Array, bits: Array, look: Array, pairs: Array, codes: Array, steps: Array,
     k: int, places: Array, small: Array, window: Array, lattice: Array,
 ) -> bool:  # fmt: skip
-    if not decode(data, planes, frame, bits, look, codes, steps):
+    if not decode(data, planes, frame, bits, look, pairs, codes, steps):
         return False
     height, width, stride = frame[HEIGHT], frame[WIDTH], frame[STRIDE]
     down, across = lattice_steps(height, width)
@@ -394,7 +398,7 @@ def _cut(pixels: Array, width: int, luma: Any, small: Array, window: Array, top:
                 _luma(source, row)
             if seen:
                 _copy(row[left:], middle[y - top])
-            if each == 1 and width == sw:
+            if height == sh and width == sw:
                 _copy(row, to[y])
                 continue
             if whole:
@@ -402,7 +406,7 @@ def _cut(pixels: Array, width: int, luma: Any, small: Array, window: Array, top:
         else:
             if seen:
                 _copy(source[left:], middle[y - top])
-            if each == 1 and width == sw:
+            if height == sh and width == sw:
                 _copy(source, to[y])
                 continue
             if whole:
@@ -477,10 +481,119 @@ def average(total: Array, to: Array, scale: float) -> None:
         to[j] = np.uint8(np.float64(s) * scale + 0.5)
 
 
+@numba.extending.intrinsic  # type: ignore[untyped-decorator]
+def _turn(typing_context: Any, source: Any, at: Any, stride: Any, to: Any, to_at: Any, to_stride: Any) -> Any:
+    """Write the columns of 8 x 8 numbers of `source` as rows of `to`; places and strides in numbers."""
+    eight = [[n for k in range(4) for n in (half + k, half + k + 8)] for half in (0, 4)]
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        rows = ir.VectorType(context.get_value_type(source.dtype), 8)
+        low, high = (ir.Constant(ir.VectorType(ir.IntType(32), 8), order) for order in eight)
+
+        def places(array: Any, kind: Any, first: Any, step: Any) -> Iterator[Any]:
+            place = builder.gep(context.make_array(kind)(context, builder, array).data, [first])
+            for _ in range(8):
+                yield builder.bitcast(place, rows.as_pointer())
+                place = builder.gep(place, [step])
+
+        values = []
+        for place in places(args[0], source, args[1], args[2]):
+            values.append(builder.load(place))
+            values[-1].align = source.dtype.bitwidth // 8
+        for _ in range(3):  # each time the upper four are dealt between the lower four, number by number
+            pairs = list(zip(values[:4], values[4:], strict=True))
+            values = [builder.shuffle_vector(x, y, order) for x, y in pairs for order in (low, high)]
+        for value, place in zip(values, places(args[3], to, args[4], args[5]), strict=True):
+            builder.store(value, place).align = source.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, types.int64, to, types.int64, types.int64), code
+
+
 @kernel
 def shrink(plane: Array, to: Array) -> None:
-    """Average `plane` over the cells of `to`, exactly: in integers up to the last division. `to` is not larger than
-    `plane`."""
+    """Average `plane` over the cells of `to`, exactly: in integers up to the last division. `plane` has at most 256 pixels
+    a side, and `to` is not larger."""
+    height, width = plane.shape
+    down, across = to.shape
+    if width % across == 0 and width // across <= 4:
+        _shrink_whole(plane, to)
+        return
+    # First the rows, of which a processor adds up many pixels at a time; then, turned over, the columns in the same way.
+    each = 0 if height % down else height // down
+    wide, tall = (width + 7) & -8, (down + 7) & -8
+    sums = np.zeros((8, wide), np.uint16)  # of eight rows of cells; at most 255 x 256
+    turned = np.empty((wide, tall), np.uint16)
+    total = np.empty(down, np.int32)
+    cells = np.empty(((across + 7) & -8, tall), np.uint8)
+    source, eight, columns, column, made = (
+        borrowed(plane),
+        borrowed(sums),
+        borrowed(turned),
+        borrowed(total),
+        borrowed(cells),
+    )
+    out = 0
+    for y in range(height):
+        # In units in which a row is `down` high and a cell `height`: how much of this row is the current cell's.
+        part = min((y + 1) * down, (out + 1) * height) - y * down
+        _add_short(eight[out & 7][:width], source[y], 1 if each else part)
+        rest = (y + 1) * down - (out + 1) * height
+        if rest < 0:
+            continue
+        out += 1
+        if out & 7 == 0 or out == down:
+            for x in range(0, wide, 8):
+                _turn(sums, x, wide, turned, x * tall + ((out - 1) & -8), tall)
+            sums[:] = 0
+        if rest > 0:
+            _add_short(eight[out & 7][:width], source[y], rest)
+    scale = 1.0 / (np.float64(each if each else height) * np.float64(width))
+    for j in range(across):
+        end = (j + 1) * width
+        x = j * width // across
+        _weigh(column, columns[x], min((x + 1) * across, end) - j * width)
+        x += 1
+        while (x + 1) * across <= end:
+            _add_part(column, columns[x], across)
+            x += 1
+        if x * across < end:
+            _add_part(column, columns[x], end - x * across)
+        _share(column, made[j], scale)
+    for y in range(0, down, 8):
+        for x in range(0, across, 8):
+            if y + 8 <= down and x + 8 <= across:
+                _turn(cells, x * tall + y, tall, to, y * across + x, across)
+            else:
+                for i in range(y, min(y + 8, down)):
+                    for j in range(x, min(x + 8, across)):
+                        to[i, j] = cells[j, i]
+    sums[0, 0] = turned[0, 0] = total[0] = cells[0, 0] = 0  # held until here
+
+
+@inlined
+def _add_short(total: Array, row: Array, part: int) -> None:
+    weight = np.uint16(part)
+    for x in range(total.size):
+        total[x] += weight * np.uint16(row[x])
+
+
+@inlined
+def _weigh(total: Array, row: Array, part: int) -> None:
+    weight = np.int32(part)
+    for x in range(total.size):
+        total[x] = weight * np.int32(row[x])
+
+
+@inlined
+def _share(total: Array, to: Array, scale: float) -> None:
+    for y in range(total.size):
+        to[y] = np.uint8(np.float64(total[y]) * scale + 0.5)
+
+
+@kernel
+def _shrink_whole(plane: Array, to: Array) -> None:
+    """The same where a cell is one to four pixels wide."""
     height, width = plane.shape
     down = to.shape[0]
     sums = np.zeros(width, np.int32)

@@ -102,6 +102,21 @@ def second(data: bytes) -> bytes:
     return data[:-2] + b"\xff\xda" + data[-2:]
 
 
+def with_codes(data: bytes, which: int, codes: list[tuple[int, int]]) -> bytes:
+    """Return a file with codes added to one of its tables, each of a length and for a symbol."""
+    at = -1
+    for _ in range(which % data.count(b"\xff\xc4") + 1):
+        at = data.index(b"\xff\xc4", at + 1)
+    end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    counts, symbols = bytearray(data[at + 5 : at + 21]), bytearray(data[at + 21 : end])
+    for length, symbol in codes:
+        symbols.insert(sum(counts[:length]), symbol)
+        counts[length - 1] = min(counts[length - 1] + 1, 255)
+    return (
+        data[: at + 2] + (19 + len(symbols)).to_bytes(2, "big") + data[at + 4 : at + 5] + counts + symbols + data[end:]
+    )
+
+
 REFUSED: dict[str, Callable[[], bytes]] = {
     **OTHER,
     "progressive": lambda: saved(noise(40, 30), progressive=True),
@@ -111,6 +126,7 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "EXIF without a beginning": lambda: saved(noise(40, 30), exif=b"Exif\0\0MM\0*\xff\xff\xff\xff" + bytes(20)),
     "stored as RGB": lambda: saved(noise(40, 30), keep_rgb=True),
     "too wide": lambda: saved(noise(SIDE + 1, 8)),
+    "a code of all ones": lambda: with_codes(saved(noise(40, 30)), 0, [(9, 11)]),
     "grey of no width": lambda: saved(noise(40, 30).convert("L")).replace(b"\x01\x01\x11\x00", b"\x01\x01\x01\x00", 1),
     "a second scan": lambda: second(saved(noise(40, 30))),
     "bytes left over": lambda: saved(noise(40, 30))[:-2] + b"\x00\x00\xff\xd9",
@@ -139,6 +155,37 @@ def test_damage_is_refused_or_seen_as_libjpeg_sees_it(which: int, changes: list[
     same(bytes(data))
 
 
+@pytest.mark.skipif(not features.check_feature("libjpeg_turbo"), reason="overflows are those of libjpeg-turbo")
+@given(
+    st.integers(0, 5),
+    st.integers(0, 3),
+    st.lists(st.tuples(st.integers(1, 16), st.integers(0, 255)), min_size=1, max_size=5),
+)
+@settings(max_examples=200, deadline=None)
+def test_any_codes(which: int, table: int, codes: list[tuple[int, int]]) -> None:
+    same(with_codes(DAMAGED[which], table, codes))
+
+
+@pytest.mark.skipif(not features.check_feature("libjpeg_turbo"), reason="overflows are those of libjpeg-turbo")
+@given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 12), st.integers(0, 12), st.integers(-2, 2))
+@settings(max_examples=200, deadline=None)
+def test_segments_of_another_file(which: int, other: int, at: int, of: int, size: int) -> None:
+    """A segment of one file in the header of another, of a length that may be wrong."""
+    ends = [[0, *segment_ends(DAMAGED[k])] for k in (which, other)]
+    at, of = at % (len(ends[0]) - 1), of % (len(ends[1]) - 2) + 1
+    segment = bytearray(DAMAGED[other][ends[1][of] : ends[1][of + 1]])
+    segment[3] = (segment[3] + size) % 256
+    same(DAMAGED[which][: ends[0][at + 1]] + bytes(segment) + DAMAGED[which][ends[0][at + 1] :])
+
+
+def segment_ends(data: bytes) -> list[int]:
+    """Return where the segments of a header begin, the coded data last."""
+    ends = [2]
+    while data[ends[-1] + 1] != 0xDA:
+        ends.append(ends[-1] + 2 + int.from_bytes(data[ends[-1] + 2 : ends[-1] + 4], "big"))
+    return ends
+
+
 DAMAGED = [
     saved(Image.fromarray(photo(k, 40, 56)), quality=q, **o)
     for k, (q, o) in enumerate(
@@ -151,6 +198,26 @@ DAMAGED = [
         ]
     )
 ] + [saved(Image.fromarray(photo(9, 40, 56)).convert("L"), quality=70)]
+
+
+def test_codes_that_are_looked_up_two_at_a_time() -> None:
+    """Blocks that end after any number of coefficients, and numbers of any size, with common codes and with their own."""
+    for count in (1, 2, 3, 31, 32, 33, 34, 62, 63, 64):
+        for loud in (1, 40, 400):
+            spectrum = np.zeros((8, 8))
+            cells = sorted(((y, x) for y in range(8) for x in range(8)), key=lambda c: (c[0] + c[1], c[0]))
+            for y, x in cells[:count]:
+                spectrum[y, x] = RNG.choice([-loud, loud])
+            block = WAVES.T @ spectrum @ WAVES + 128
+            picture = Image.fromarray(np.tile(block.clip(0, 255).round().astype(np.uint8), (3, 5)))
+            for optimize in (False, True):
+                assert same(saved(picture, quality=95, optimize=optimize)) or loud == 400
+
+
+WAVES = (
+    np.cos(np.pi * np.outer(np.arange(8), 2 * np.arange(8) + 1) / 16)
+    * np.where(np.arange(8) > 0, 0.5, 0.5**1.5)[:, None]
+)
 
 
 def test_pictures_share_nothing() -> None:

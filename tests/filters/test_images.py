@@ -123,7 +123,9 @@ def test_measures_of_pictures_that_were_looked_at_decode_nothing() -> None:
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
-@pytest.mark.parametrize("size", [(1, 1), (3, 5), (255, 31), (256, 256), (257, 100), (300, 512), (1001, 77)])
+@pytest.mark.parametrize(
+    "size", [(1, 1), (3, 5), (255, 31), (256, 256), (257, 100), (300, 512), (1001, 77), (12, 260), (260, 12)]
+)
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_planes_are_what_they_say(size: tuple[int, int], mode: str, form: str) -> None:
     rng = np.random.default_rng(0)
