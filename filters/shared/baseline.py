@@ -8,9 +8,9 @@ or XMP, which may turn the picture), is refused, and left to Pillow: what comes 
 
 Three things are quicker here than in a decoder that anybody can call. Nothing is made that filters do not measure (colour
 differences of every pixel, RGB). A code and the number after it are looked up together, where both have at most `LOOK`
-bits, as nearly always, and two of these where all have. And the inverse transform (libjpeg's "islow": Loeffler, Ligtenberg and Moschytz 1989, "Practical fast
-1-D DCT algorithms with 11 multiplications", with 13-bit constants) is written for vectors of eight and leaves out what is
-zero.
+bits, as nearly always, and two of these where all of it has. And the inverse transform (libjpeg's "islow": Loeffler,
+Ligtenberg and Moschytz 1989, "Practical fast 1-D DCT algorithms with 11 multiplications", with 13-bit constants) is written
+for vectors of eight and leaves out what is zero.
 
 Memory is written at places that come from the file, which numba does not check: whatever is read from a file is bounded
 before it is used, and the planes are as large as the largest picture from the beginning.
