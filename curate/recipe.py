@@ -35,7 +35,7 @@ from catalog.errors import UserError, nearest, unknown_keys
 from catalog.files import read_yaml
 from catalog.judge import Rule, bound_fields
 from catalog.schema import TASKS
-from curate.dedup.criteria import FROZEN, criterion
+from curate.dedup.criteria import criterion, names
 from curate.ingest import SourceSpec
 from filters import base
 
@@ -255,7 +255,7 @@ def rules(stage: StageSpec, loaded: base.Filter, *, frozen: Sequence[str] = ()) 
     }
     if loaded.cluster:
         looked_at = [s for s in frozen if not stage.sources or s in stage.sources]
-        prefer = (FROZEN, *stage.prefer) if looked_at else stage.prefer
+        prefer = names(stage.prefer, frozen=bool(looked_at), order=loaded.keys is None)
         return [Rule(**common, score="duplicate", cluster=True, prefer=prefer)]
     return [Rule(**common, score=score, **fields) for score, fields in stage.bounds.items() if fields]
 

@@ -25,7 +25,9 @@ Three kinds of filter have a global half as well, written in the same file:
   (row: int64, into `signatures`; key: uint64), and `alike(signatures: pa.Table, a, b, **params)`, from pairs of rows to their
   similarities (float64, 0..1; 0: no duplicates): samples that share a key are compared, any number of them, out of core
   (`curate/dedup`). Or it has `cluster(signatures: pa.Table, **params) -> pa.Table`: from the whole table to (id, cluster,
-  similarity); a sample that has no duplicate may be left out. Who survives is decided in `catalog/judge.py`.
+  similarity), and perhaps `preference` (float64: the highest of a cluster is the one to keep); where a recipe prefers some, the
+  table has a column `preference` too, and those go first. A sample that has no duplicate may be left out.
+  Who survives is decided in `catalog/judge.py`.
 - a decontaminating filter: the module has `build(batches: Iterator[pa.RecordBatch], **params) -> pa.Table`, from the
   samples of the evaluation sets to an index table, which is handed to the filter as its parameter `index` (a Parquet file);
   one of its score columns is named `match` (string: id of the evaluation item) and becomes VERDICT.match.

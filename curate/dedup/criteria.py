@@ -8,7 +8,8 @@
       - clip_score.clip_score            # highest score of another stage; null last
 
 In rules, ledgers and cluster files a criterion has one name (`source: checked, web`, `resolution`, `clip_score.clip_score`)
-and one number per sample: the higher the better, null last. A sample of a frozen source (`frozen`) comes before all others.
+and one number per sample: the higher the better, null last. A sample of a frozen source (`frozen`) comes before all others. Last
+comes what a filter with a `cluster` of its own would keep (`order`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from catalog.errors import UserError, nearest
 from catalog.judge import FROZEN as FROZEN
 
 LISTED = ("source", "license")
+ORDER = "order"  # what the filter itself puts first, where it has an opinion: SemDeDup keeps the hard, or the easy ones
 OWN = ("resolution", "length")
 
 
@@ -48,4 +50,9 @@ def criterion(raw: Any, known: Mapping[str, Sequence[str]], scores: Sequence[str
 
 def stages_of(names: Sequence[str]) -> set[str]:
     """Return the stages whose scores are among the criteria."""
-    return {n.rpartition(".")[0] for n in names if n not in OWN and n != FROZEN and n.partition(":")[0] not in LISTED}
+    return {n.rpartition(".")[0] for n in names if n not in (*OWN, FROZEN, ORDER) and n.partition(":")[0] not in LISTED}
+
+
+def names(prefer: Sequence[str], *, frozen: bool, order: bool) -> tuple[str, ...]:
+    """Return all criteria of a stage in order, given what its recipe says."""
+    return (*((FROZEN,) if frozen else ()), *prefer, *((ORDER,) if order else ()))

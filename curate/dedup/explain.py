@@ -169,4 +169,6 @@ def because(pair: Mapping[str, Any]) -> str:
         return "the other is of a frozen source"
     if pair["reason"] in (None, "id"):
         return "equally good: the smaller id stays"
+    if pair["reason"] == "order":
+        return "the other comes first in the filter's own order"
     return f"the other comes first by `{pair['reason']}`"

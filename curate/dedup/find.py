@@ -9,7 +9,7 @@ scratch folder, so that a run that was killed goes on where it was. A filter wit
 at once, in one worker.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +62,7 @@ class Dedup:
     def criteria(self) -> tuple[str, ...]:
         """By what it prefers, in order."""
         frozen = {s.name for s in self.frozen} & {s.name for s in self.sources}
-        return (criteria.FROZEN, *self.stage.prefer) if frozen else tuple(self.stage.prefer)
+        return criteria.names(self.stage.prefer, frozen=bool(frozen), order=self.flt.keys is None)
 
     @property
     def path(self) -> Path:
@@ -108,6 +108,8 @@ class Dedup:
             scratch.mkdir(parents=True, exist_ok=True)
             places = _Places(dedup=self, runs=runs)
             if self.flt.keys is None or self.flt.alike is None:
+                if places.asked:
+                    places.save_preference(work, total)
                 (done,) = engine.map(tasks.Whole(work=work), [tuple(runs)])
                 found = places.named(read_table(Path(done)))
             else:
@@ -220,27 +222,54 @@ class _Places:
     dedup: Dedup
     runs: Sequence[Run]
 
-    def look_up(self, rows: Array) -> pl.DataFrame:
-        """Return (id, <criteria>) of row numbers (ascending), aligned with them."""
-        job = self.dedup
-        names = job.criteria
-        versions = {s.name: s for s in job.sources}
-        values = prefer.Values(
-            store=job.store, stages=job.stages, members=job.members, frozen=frozenset(s.name for s in job.frozen)
+    @property
+    def asked(self) -> list[str]:
+        """The criteria that are known before the filter finds anything."""
+        return [c for c in self.dedup.criteria if c != criteria.ORDER]
+
+    def save_preference(self, work: Work, total: int) -> None:
+        """Write how much each sample is preferred, by its row number: float64, higher is better, equal where criteria are."""
+        known = pl.concat(
+            [pl.DataFrame([pl.Series("row", rows), *self._values(s, n)]) for s, n, rows in self._shards()]
         )
-        parts = [pl.DataFrame(schema={"id": pl.String, **dict.fromkeys(names, pl.Float64)})]
+        ranked = _preferred_first(known.with_columns(pl.lit("").alias("id"), pl.lit(0).alias("component")), self.asked)
+        value = [pl.col(c).fill_nan(None) for c in self.asked]
+        fresh = pl.any_horizontal(v.ne_missing(v.shift()) for v in value)
+        rank = ranked.select("row", fresh.cum_sum().alias("rank"))
+        preference = np.zeros(total)
+        preference[rank["row"].to_numpy()] = -rank["rank"].to_numpy().astype(np.float64)
+        with atomic(Path(work.folder) / "preference.npy") as out:
+            np.save(out, preference)
+
+    def look_up(self, rows: Array) -> pl.DataFrame:
+        """Return (id, <criteria that are asked for>) of row numbers (ascending), aligned with them."""
+        parts = [pl.DataFrame(schema={"id": pl.String, **dict.fromkeys(self.asked, pl.Float64)})]
+        for source, shard, numbers in self._shards(rows):
+            at = rows[np.searchsorted(rows, numbers[0]) : np.searchsorted(rows, numbers[-1] + 1)] - numbers[0]
+            ids = pl.Series("id", self.dedup.store.samples(source, shard, ["id"])["id"].cast(pa.string()))
+            parts.append(pl.DataFrame([c.gather(at) for c in (ids, *self._values(source, shard))]))
+        return pl.concat(parts)
+
+    def _shards(self, rows: Array | None = None) -> Iterator[tuple[SourceVersion, int, Array]]:
+        """Yield (source, shard, row numbers of its samples) of the shards that have samples, or some of `rows` (ascending)."""
+        versions = {s.name: s for s in self.dedup.sources}
         for run in self.runs:
             for shard in run.shards:
                 first = run.base + (shard - run.shards.start) * run.shard_rows
-                mine = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + run.shard_rows)] - first
-                if len(mine):
-                    source = versions[run.source]
-                    ids = pl.Series("id", job.store.samples(source, shard, ["id"])["id"].cast(pa.string()))
-                    known = [values.of(source, shard, c).gather(mine).alias(c) for c in names]
-                    parts.append(pl.DataFrame([ids.gather(mine), *known]))
-        return pl.concat(parts)
+                if rows is None or np.searchsorted(rows, first) < np.searchsorted(rows, first + run.shard_rows):
+                    samples = self.dedup.store.samples(versions[run.source], shard, ["id"]).num_rows
+                    if samples:
+                        yield versions[run.source], shard, first + np.arange(samples)
+
+    def _values(self, source: SourceVersion, shard: int) -> list[pl.Series]:
+        job = self.dedup
+        values = prefer.Values(
+            store=job.store, stages=job.stages, members=job.members, frozen=frozenset(s.name for s in job.frozen)
+        )
+        return [values.of(source, shard, c).alias(c) for c in self.asked]
 
     def named(self, found: pa.Table) -> pl.DataFrame:
-        """Return (id, cluster, similarity, <criteria>) of what a filter's own `cluster` found: (id, row, cluster, similarity)."""
+        """Return (id, cluster, similarity, <criteria>) of what a filter's own `cluster` found: (id, row, cluster, similarity,
+        order)."""
         frame = pl.DataFrame(pl.from_arrow(found)).sort("row")
         return pl.concat([frame.drop("row"), self.look_up(frame["row"].to_numpy()).drop("id")], how="horizontal")

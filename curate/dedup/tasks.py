@@ -223,7 +223,7 @@ class Whole:
     work: Work
 
     def __call__(self, runs: tuple[Run, ...]) -> str:
-        """Write (id, row, cluster, similarity) of every sample that has a duplicate; return the file's path."""
+        """Write (id, row, cluster, similarity, order) of every sample that has a duplicate; return the file's path."""
         parts, numbers = [], [np.empty(0, np.int64)]
         for run in runs:
             for shard in run.shards:
@@ -233,10 +233,18 @@ class Whole:
         schema = pa.schema([("id", pa.string()), *self.work.flt.scores.items()])
         wide = pa.schema([(f.name, pa.large_binary() if pa.types.is_binary(f.type) else f.type) for f in schema])
         table = pa.concat_tables([wide.empty_table(), *(p.cast(wide) for p in parts)]).combine_chunks()
+        rows = np.concatenate(numbers)
+        preference = Path(self.work.folder) / "preference.npy"
+        if preference.exists():
+            table = table.append_column("preference", pa.array(np.load(preference)[rows]))
         assert self.work.flt.cluster is not None
-        found = pl.DataFrame(pl.from_arrow(self.work.flt.cluster(table).select(["id", "cluster", "similarity"])))
-        row = pl.DataFrame({"id": pl.Series(table["id"].cast(pa.string())), "row": np.concatenate(numbers)})
+        found = pl.DataFrame(pl.from_arrow(self.work.flt.cluster(table)))
+        order = pl.col("preference") if "preference" in found.columns else pl.lit(None, pl.Float64)
+        found = found.select("id", "cluster", "similarity", order.alias("order"))
+        row = pl.DataFrame({"id": pl.Series(table["id"].cast(pa.string())), "row": rows})
         out = Path(self.work.folder) / "found.parquet"
-        joined = found.join(row, on="id", how="left", validate="1:1").select("id", "row", "cluster", "similarity")
+        joined = found.join(row, on="id", how="left", validate="1:1").select(
+            "id", "row", "cluster", "similarity", "order"
+        )
         write_table(out, joined.sort("row").to_arrow())
         return str(out)

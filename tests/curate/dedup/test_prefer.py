@@ -104,3 +104,44 @@ def test_a_sample_without_pictures_has_no_resolution(tmp_path: Path) -> None:
     assert values.of(version, 0, "resolution").to_list() == [None]
     assert values.of(version, 0, "length").to_list() == [4.0]
     assert values.of(version, 0, "license: MIT").to_list() == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("keep", "chosen", "survivor", "reason"),
+    [
+        ("hard", [], 2, "order"),
+        ("easy", [], 1, "order"),
+        ("hard", ["length"], 3, "length"),
+        ("easy", [{"source": ["t"]}, "length"], 3, "length"),
+    ],
+)
+def test_a_filter_with_clusters_of_its_own_is_told_what_is_preferred(
+    keep: str, chosen: list[Any], survivor: int, reason: str, tmp_path: Path
+) -> None:
+    """Three vectors close together: the first near their mean, the second farther off; the third has the longest text. The
+    survivor is the centre that the others were compared with, so that their similarity is that to the survivor."""
+    vectors = [[1.0, 0.0, 0.0], [1.0, 0.3, 0.0], [1.0, -0.1, 0.0]]
+    texts = ["short", "tiny", "the longest text of all"]
+    rows = [{"text": t, "v": v} for t, v in zip(texts, vectors, strict=True)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    source = {
+        "name": "t",
+        "format": "text",
+        "path": "t.jsonl",
+        "task": "text",
+        "license": "MIT",
+        "fields": {"text": "text"},
+    }
+    params = {"meta": True, "pair": "text", "column": "v", "epsilon": 0.1, "keep": keep, "clusters": 1}
+    stage = {"filter": "dedup_semantic", "params": params, "prefer": chosen}
+    spec = recipes.parse({"name": "x", "sources": [source], "stages": [stage]}, "test")
+    store = Store(tmp_path / "store")
+    found = runs.run(spec, store, engine=Serial(), data=tmp_path, progress=lambda *_: None).dataset
+    table = pl.read_parquet(store.dataset_dir(found.name, found.version) / "clusters" / "dedup_semantic.parquet")
+    assert table.height == 3
+    assert table.filter(pl.col("rank") == 0)["id"].to_list() == [f"t/t.jsonl:{survivor}"]
+    assert set(table.filter(pl.col("rank") > 0)["reason"]) == {reason}
+    unit = [[x / sum(y * y for y in v) ** 0.5 for x in v] for v in vectors]
+    for id_, similarity in table.filter(pl.col("rank") > 0).select("id", "similarity").iter_rows():
+        cosine = sum(a * b for a, b in zip(unit[int(id_[-1]) - 1], unit[survivor - 1], strict=True))
+        assert similarity == pytest.approx(cosine, abs=1e-3)
