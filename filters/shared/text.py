@@ -228,15 +228,20 @@ def rebased(texts: pa.Array) -> pa.Array:
 
 
 def normalised(texts: pa.Array) -> pa.Array:
-    """Return the texts after NFKC and lower-casing; ASCII, which NFKC leaves alone, goes a faster way."""
+    """Return the texts after NFKC and lower-casing; what NFKC leaves alone, as ASCII, goes a faster way."""
     texts = rebased(texts)
+    lower = pc.ascii_lower(texts)
     plain = pc.fill_null(pc.string_is_ascii(texts), True)
     if pc.all(plain, min_count=0).as_py():
-        return pc.ascii_lower(texts)
-    other = pc.invert(plain)
-    return pc.replace_with_mask(
-        pc.ascii_lower(texts), other, pc.utf8_lower(pc.utf8_normalize(texts.filter(other), form="NFKC"))
-    )
+        return lower
+    rest = np.flatnonzero(~np.asarray(plain))
+    raw = buffers(texts.take(pa.array(rest)))
+    other = np.zeros(len(texts), bool)
+    other[rest] = _unsettled(raw.data, raw.offsets, _settled())
+    if not other.any():
+        return lower
+    slow = texts.filter(pa.array(other))
+    return pc.replace_with_mask(lower, pa.array(other), pc.utf8_lower(pc.utf8_normalize(slow, form="NFKC")))
 
 
 # -- words -------------------------------------------------------------------------------------------------------------
@@ -269,6 +274,27 @@ def classes() -> Array:
     return table
 
 
+@functools.cache
+def _settled() -> Array:
+    """Return which code points NFKC and lower-casing leave alone wherever they stand; ASCII counts, which `ascii_lower` does.
+
+    Not those that join with what stands before them: marks, second halves of compositions, Hangul letters.
+    """
+    table = np.zeros(_TABLE, bool)
+    halves = set()
+    for cp in range(_TABLE):
+        char = chr(cp)
+        parts = unicodedata.decomposition(char).split()
+        if len(parts) == 2 and not parts[0].startswith("<"):
+            halves.add(int(parts[1], 16))
+        same = unicodedata.normalize("NFKC", char) == char == char.lower()
+        assigned = unicodedata.category(char) not in ("Cn", "Cs")  # later versions of Unicode may know more
+        table[cp] = same and assigned and not unicodedata.combining(char) and not 0x1100 <= cp < 0x1200
+    table[sorted(cp for cp in halves if cp < _TABLE)] = False
+    table[:0x80] = True
+    return table
+
+
 @inlined
 def decode(data: Array, i: int, end: int) -> tuple[int, int]:
     """Return the code point at byte `i` and how many bytes it takes; broken UTF-8 gives (0xFFFD, 1)."""
@@ -291,6 +317,25 @@ def class_of(table: Array, cp: int) -> int:
     if cp < 0x20000:
         return int(table[cp])
     return 9 if cp < 0x40000 else 0
+
+
+@kernel
+def _unsettled(data: Array, offsets: Array, table: Array) -> Array:
+    """Return which texts hold a code point that is not in the table."""
+    data, table = borrowed(data), borrowed(table)
+    out = np.zeros(len(offsets) - 1, np.bool_)
+    for t in range(len(out)):
+        i = offsets[t]
+        while i < offsets[t + 1]:
+            if data[i] < 0x80:
+                i += 1
+                continue
+            cp, step = decode(data, i, offsets[t + 1])
+            if cp >= len(table) or not table[cp]:
+                out[t] = True
+                break
+            i += step
+    return out
 
 
 @inlined

@@ -3,6 +3,7 @@ import unicodedata
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,3 +93,26 @@ def test_scores_do_not_depend_on_batch_cuts(rows, data):
         whole = pa.Table.from_batches([f.score(b)])
         cut = pa.Table.from_batches([f.score(b.slice(0, at)), f.score(b.slice(at))])
         assert cut.equals(whole), name
+
+
+def _slowly(texts):
+    return pc.utf8_lower(pc.utf8_normalize(texts, form="NFKC"))
+
+
+def test_texts_that_go_the_faster_way_are_normalised_all_the_same():
+    every = pa.array([chr(cp) for cp in range(0x30000) if not 0xD800 <= cp < 0xE000], pa.large_string())
+    assert text.normalised(every).equals(_slowly(every))
+    settled = np.flatnonzero(text._settled())
+    rng = np.random.default_rng(0)
+    mixed = rng.choice(settled, (3000, 16))
+    mixed[::3, 8] = rng.integers(0x80, 0xD800, 1000)
+    some = pa.array(["".join(map(chr, row)) for row in mixed], pa.large_string())
+    assert text.normalised(some).equals(_slowly(some))
+    assert not text._settled()[[0x301, 0x1161, 0x9BE, 0x130, ord("É"), ord("ﬁ"), ord("²")]].any()
+    assert text._settled()[[ord(c) for c in "éß’“”–•€→≤你の한"]].all()
+
+
+@given(st.lists(st.text(max_size=8), max_size=6))
+def test_normalised_is_nfkc_in_lower_case(values):
+    texts = pa.array(values, pa.large_string())
+    assert text.normalised(texts).equals(_slowly(texts))
