@@ -2,8 +2,10 @@
 that have `keys` and `alike` share them, in memory (`cluster`) and out of core (`curate/dedup`).
 
 - A *group* is the rows that share a key; what is in no common group is never compared.
-- An *edge* joins two rows of a group that are alike. Within a group every row is compared with those before it that it is not
-  joined with yet, with at most `MOST_COMPARED` of them.
+- An *edge* joins two rows of a group that are alike. Rows take turns: one is compared with all others of its group that had no
+  turn and that it is not joined with yet. First come rows that no turn has reached yet, one of each set that there is. A group
+  has at most `MOST_COMPARED` turns: of so many rows, whatever is alike gets connected; of more, every row meets one of each
+  of the first `MOST_COMPARED` sets.
 - A *component* is what edges connect. Chains can connect what is not alike, so each is cut into *stars*: in order of preference
   a row joins the first centre that it is alike to, or becomes a centre itself.
 """
@@ -53,6 +55,53 @@ def _roots(parent: Array, at: Array) -> Array:
     return out
 
 
+@kernel
+def _turn(
+    parent: Array, first: Array, active: Array, used: Array, mark: Array, turn: int
+) -> tuple[Array, Array, Array]:
+    """Choose whose turn it is in every active group; return pairs of it and those to compare, and which groups are left."""
+    pivot = np.full(len(active), -1, np.int64)
+    total = 0
+    for k in range(len(active)):
+        begin, end = first[active[k]], first[active[k] + 1]
+        for p in range(begin, end):
+            if used[p]:
+                mark[_find(parent, p)] = turn
+        late = np.int64(-1)
+        for p in range(begin, end):
+            if used[p]:
+                continue
+            if mark[_find(parent, p)] != turn:
+                pivot[k] = p
+                break
+            if late < 0:
+                late = p
+        if pivot[k] < 0:
+            pivot[k] = late
+        if pivot[k] >= 0:
+            used[pivot[k]] = True
+            root = _find(parent, pivot[k])
+            one = True
+            for p in range(begin, end):
+                apart = _find(parent, p) != root
+                one = one and not apart
+                total += apart and not used[p]
+            if one:
+                pivot[k] = -1
+    a = np.empty(total, np.int64)
+    b = np.empty(total, np.int64)
+    n = 0
+    for k in range(len(active)):
+        if pivot[k] >= 0:
+            root = _find(parent, pivot[k])
+            for p in range(first[active[k]], first[active[k] + 1]):
+                if not used[p] and _find(parent, p) != root:
+                    a[n] = pivot[k]
+                    b[n] = p
+                    n += 1
+    return a, b, active[pivot >= 0]
+
+
 def unite(parent: Array, a: Array, b: Array) -> Array:
     """Join the sets of `a[k]` and `b[k]` in the forest `parent` (int64, changed in place); tell which pairs were apart before."""
     fresh: Array = _unite(parent, np.ascontiguousarray(a, np.int64), np.ascontiguousarray(b, np.int64))
@@ -88,33 +137,19 @@ def groups(keys: Array, rows: Array) -> tuple[Array, Array]:
     return rows, np.append(np.flatnonzero(begins), len(keys)).astype(np.int64)
 
 
-def ranges(begin: Array, count: Array) -> Array:
-    """Return `begin[k], begin[k] + 1, ..` of `count[k]` numbers each, one run after the other."""
-    ends = np.cumsum(count)
-    total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) - np.repeat(ends - count, count) + np.repeat(begin, count)  # type: ignore[no-any-return]
-
-
 def edges(first: Array, alike: Alike) -> tuple[Array, Array]:
     """Return the pairs of positions that connect the members of groups, position p of group g in `first[g]:first[g+1]`.
 
-    Whatever is alike in a group is connected by them, where a group has at most `MOST_COMPARED` sets of its own.
+    Who is compared with whom says the head of this file; it depends on the order within a group where it is a large one.
     """
-    size = np.diff(first)
-    parent = np.arange(int(first[-1]))
-    active = np.flatnonzero(size > 1)
+    n = int(first[-1])
+    parent, used, mark = np.arange(n), np.zeros(n, bool), np.zeros(n, np.int64)
+    active = np.flatnonzero(np.diff(first) > 1)
     found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
-    for turn in range(MOST_COMPARED):
-        active = active[size[active] > turn + 1]
+    for turn in range(1, MOST_COMPARED + 1):
+        one, other, active = _turn(parent, first, active, used, mark, turn)
         if not len(active):
             break
-        count = size[active] - turn - 1
-        pivot = first[active] + turn
-        one, other = np.repeat(pivot, count), ranges(pivot + 1, count)
-        apart = roots(parent, one) != roots(parent, other)
-        # Where all that come later are joined with the pivot, nothing is left to compare.
-        active = active[np.add.reduceat(apart, np.cumsum(count) - count) > 0]
-        one, other = one[apart], other[apart]
         hit = compared(alike, one, other) > 0
         one, other = one[hit], other[hit]
         fresh = unite(parent, one, other)

@@ -71,6 +71,16 @@ def test_in_order_a_row_joins_the_first_centre_that_it_is_alike_to(size: list[in
                 centres.append(i)
 
 
+def test_one_large_set_does_not_use_up_the_turns_of_the_others(monkeypatch: Any) -> None:
+    """300 copies of one thing and 8 pairs, mixed: 9 sets, 20 turns."""
+    monkeypatch.setattr(pairs, "MOST_COMPARED", 20)
+    kind = np.random.default_rng(1).permutation([*[0] * 300, *(k for k in range(1, 9) for _ in "ab")])
+    a, b = pairs.edges(np.array([0, len(kind)]), lambda i, j: (kind[i] == kind[j]).astype(float))
+    rows, component = pairs.components(a, b)
+    assert len(rows) == len(kind)
+    assert len(set(component.tolist())) == 9
+
+
 def test_a_group_is_compared_no_further_than_its_limit(monkeypatch: Any) -> None:
     """All of 40 differ: 39 turns without the limit, 3 with it."""
     turns = []
