@@ -197,11 +197,13 @@ def keepers(clusters: pl.DataFrame, rule: Rule) -> pl.DataFrame:
 
     `clusters` has id, cluster, similarity, alive and one column per name in `rule.prefer`. The keeper is the alive
     sample with the highest preferred values (null counts as lowest), ties by smaller id; what is frozen is always alive.
-    Returns id, cluster, rank, similarity, keeper, reason; rank is 0 for the keeper and null for a sample that was dead already;
+    Returns id, cluster, rank, similarity, keeper, reason; rank is 0 for what stays, the keeper and everything frozen, and null
+    for a sample that was dead already; keeper is the first frozen sample or the keeper, and for another frozen one itself;
     reason is the first of `rule.prefer` by which the keeper comes before the sample, or `id`, and null where rank is 0 or null.
     """
-    if FROZEN in rule.prefer:
-        clusters = clusters.with_columns(pl.col("alive").fill_null(value=False) | (pl.col(FROZEN) == 1))
+    used = pl.col(FROZEN) == 1 if FROZEN in rule.prefer else pl.lit(value=False)
+    clusters = clusters.with_columns(pl.col("alive").fill_null(value=False) | used, used.alias("_frozen"))
+    frozen = pl.col("_frozen")
     order = [pl.col(name).cast(pl.Float64).fill_nan(None) for name in rule.prefer]
     alive = clusters.filter(pl.col("alive")).sort(
         [*order, pl.col("id")],
@@ -209,8 +211,12 @@ def keepers(clusters: pl.DataFrame, rule: Rule) -> pl.DataFrame:
         nulls_last=[True] * len(order) + [False],
     )
     ranked = alive.with_columns(
-        (pl.int_range(pl.len()).over("cluster")).cast(pl.Int32).alias("rank"),
-        pl.col("id").first().over("cluster").alias("keeper"),
+        pl.when(frozen)
+        .then(0)
+        .otherwise(pl.int_range(pl.len()).over("cluster") - (frozen.cast(pl.Int64).sum().over("cluster") - 1).clip(0))
+        .cast(pl.Int32)
+        .alias("rank"),
+        pl.when(frozen).then("id").otherwise(pl.col("id").first().over("cluster")).alias("keeper"),
         pl.coalesce(
             *(
                 pl.when(e.ne_missing(e.first().over("cluster"))).then(pl.lit(n))

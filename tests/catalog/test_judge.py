@@ -123,3 +123,23 @@ def test_a_rule_is_found_by_stage_or_key_and_the_nearest_is_offered() -> None:
     assert find(rules, "g.h") is rules[2]
     with pytest.raises(UserError, match="did you mean"):
         find(rules, "g.hh")
+
+
+def test_everything_frozen_stays_and_is_no_loser() -> None:
+    """Two frozen copies, two new ones, one of them dead: nothing in use is ever dropped, not even for another in use."""
+    table = pl.DataFrame(
+        {
+            "id": ["n/1", "n/2", "u/1", "u/2"],
+            "cluster": ["n/1"] * 4,
+            "similarity": [1.0] * 4,
+            "frozen": [0.0, 0.0, 1.0, 1.0],
+            "alive": [True, False, None, None],
+        }
+    )
+    ranked = keepers(table, Rule(stage="d", fingerprint="f", score="duplicate", cluster=True, prefer=("frozen",)))
+    assert ranked.select("id", "rank", "keeper", "reason").sort("id").rows() == [
+        ("n/1", 1, "u/1", "frozen"),
+        ("n/2", None, None, None),
+        ("u/1", 0, "u/1", None),
+        ("u/2", 0, "u/2", None),
+    ]
