@@ -109,15 +109,32 @@ def _sample(store: Store, digests: Mapping[str, str], id_: str) -> dict[str, Any
 def compare(a: str, b: str) -> tuple[list[list[str]], list[list[str]]]:
     """Return both texts as runs [`same` or `only`, text]: what they have in common, word by word, and what they do not."""
     left, right = _WORD.findall(a), _WORD.findall(b)
-    one: list[list[str]] = []
-    other: list[list[str]] = []
-    for kind, i, j, k, m in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
-        name = "same" if kind == "equal" else "only"
-        if j > i:
-            one.append([name, "".join(left[i:j])])
-        if m > k:
-            other.append([name, "".join(right[k:m])])
-    return one, other
+    begin = _common(left, right)
+    end = _common(left[begin:][::-1], right[begin:][::-1])
+    codes = [(True, 0, begin, 0, begin)]
+    # `autojunk`: a word that is everywhere begins no run. Without it, two texts of one word over and over take minutes.
+    match = difflib.SequenceMatcher(None, left[begin : len(left) - end], right[begin : len(right) - end])
+    codes += [(k == "equal", begin + i, begin + j, begin + m, begin + n) for k, i, j, m, n in match.get_opcodes()]
+    codes += [(True, len(left) - end, len(left), len(right) - end, len(right))]
+    return _runs(left, [(same, i, j) for same, i, j, _, _ in codes]), _runs(
+        right, [(same, i, j) for same, _, _, i, j in codes]
+    )
+
+
+def _common(a: Sequence[str], b: Sequence[str]) -> int:
+    """Return how many words both begin with."""
+    return next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _runs(words: Sequence[str], spans: Sequence[tuple[bool, int, int]]) -> list[list[str]]:
+    out: list[list[str]] = []
+    for same, i, j in spans:
+        name, said = "same" if same else "only", "".join(words[i:j])
+        if said and out and out[-1][0] == name:
+            out[-1][1] += said
+        elif said:
+            out.append([name, said])
+    return out
 
 
 # -- one HTML page -----------------------------------------------------------------------------------------------------
