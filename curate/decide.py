@@ -110,7 +110,6 @@ class _Part:
     ids: pl.Series
     alive: np.ndarray  # bool, per sample: the one byte that stays in memory
     verdicts: Mapping[str, pl.DataFrame]  # by rule key, of the rules that were judged now
-    hits: Mapping[str, int]  # dropped samples by stage
     kept: pl.DataFrame  # source, id, digest
 
 
@@ -121,7 +120,6 @@ class _Ledger:
         self._work, self._rules, self._past = work, rules, past
         self._total, self._progress = total, progress
         self.places: list[tuple[str, int]] = []
-        self.hits = {r.stage: 0 for r in rules}
         self.digest = ledger.Digest(rules)
         self.done = 0
         for source, columns in (ledger.load_columns(past.book.folder) if past else {}).items():
@@ -130,7 +128,7 @@ class _Ledger:
 
     def judge(self, chunk: Chunk, cuts: Mapping[str, Mapping[str, Cutoff]]) -> _Part:
         """Write a chunk's heads and what the bounds say of it."""
-        alive, new, hits = np.ones(chunk.size, bool), {}, dict.fromkeys(self.hits, 0)
+        alive, new = np.ones(chunk.size, bool), {}
         heads = ledger.heads_path(self._work, chunk.source, chunk.number)
         if self._past:
             share(ledger.heads_path(self._past.book.folder, chunk.source, chunk.number), heads)
@@ -149,9 +147,8 @@ class _Ledger:
                 ledger.write_verdicts(target, names, rule, verdict)
                 keep = verdict["keep"].to_numpy()
             alive &= keep
-            hits[rule.stage] += int((~keep).sum())
         return _Part(
-            source=chunk.source, number=chunk.number, ids=ids, alive=alive, verdicts=new, hits=hits,
+            source=chunk.source, number=chunk.number, ids=ids, alive=alive, verdicts=new,
             kept=pl.DataFrame(schema=_CONTENT),
         )  # fmt: skip
 
@@ -165,7 +162,7 @@ class _Ledger:
         """Write what the cluster rules say of a chunk (the n-th of all), and its kept rows."""
         source, number = written.places[chunk]
         heads = written.heads(source, number)
-        alive, new, hits = alive.copy(), {}, dict.fromkeys(self.hits, 0)
+        alive, new = alive.copy(), {}
         names = ledger.strings(heads["id"])
         for rule in self._rules:
             if rule.cluster:
@@ -174,11 +171,10 @@ class _Ledger:
                 ledger.write_verdicts(ledger.verdicts_path(self._work, source, number, rule), names, rule, verdict)
                 keep = verdict["keep"].to_numpy()
                 alive &= keep
-                hits[rule.stage] += int((~keep).sum())
         rows = heads.filter(pl.Series(alive))
         ledger.write_kept(self._work / "kept" / source / ledger.chunk_name(number), rows)
         return _Part(
-            source=source, number=number, ids=heads["id"], alive=alive, verdicts=new, hits=hits,
+            source=source, number=number, ids=heads["id"], alive=alive, verdicts=new,
             kept=rows.select(list(_CONTENT)),
         )  # fmt: skip
 
@@ -188,8 +184,6 @@ class _Ledger:
             self.digest.add(part.source, part.ids, part.verdicts)
         if what == "judge":
             self.places.append((part.source, part.number))
-        for stage, n in part.hits.items():
-            self.hits[stage] += n
         self.done += len(part.alive)
         self._progress(what, self.done, self._total)
         return part
@@ -308,7 +302,9 @@ def _stages(stages: Sequence[Bound], frozen: Sequence[SourceVersion]) -> list[di
     for st, f in stages:
         entry = {"filter": f.name, "version": f.version, "fingerprint": f.fingerprint, "params": _params(st)}
         looked_at = [[s.name, s.digest] for s in frozen if f.cluster and (not st.sources or s.name in st.sources)]
-        out.append(entry | ({"frozen": looked_at} if looked_at else {}))
+        # A stage without bounds has no rule that says so, but its scores may be preferred, and are null where it does not look.
+        limits = {k: sorted(v) for k, v in (("sources", st.sources), ("tasks", st.tasks)) if v}
+        out.append(entry | limits | ({"frozen": looked_at} if looked_at else {}))
     return out
 
 

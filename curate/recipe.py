@@ -142,10 +142,11 @@ def parse(raw: Any, where: str) -> Recipe:
         f"source of role `{recipe.role}`",
         f"`frozen` of {where}",
     )
+    _unique(list(recipe.frozen), f"`frozen` of {where}")
     if recipe.mixture is not None:
         _mapping(recipe.mixture, f"`mixture` of {where}")
     if not recipe.members:
-        msg = f"{where} has no source with role `{recipe.role}`"
+        msg = f"{where} has no source with role `{recipe.role}`{' that is not frozen' if recipe.frozen else ''}"
         raise UserError(msg, usage=True)
     return recipe
 
@@ -232,6 +233,8 @@ def _preferring(stages: tuple[StageSpec, ...], sources: tuple[SourceSpec, ...]) 
     """Return the stages with the criteria of `prefer` checked and named."""
     scores = [f"{s.filter}.{score}" for s in stages for score in base.load(s.filter, s.params).numbers]
     known = {"source": [s.name for s in sources], "license": []}
+    for s in stages:
+        _unique(list(s.prefer), f"criteria of `prefer` of stage `{s.filter}`")
     return tuple(
         dataclasses.replace(
             s, prefer=tuple(criterion(p, known, scores, f"`prefer` of stage `{s.filter}`") for p in s.prefer)
@@ -281,7 +284,7 @@ def _known(given: list[Any], known: list[str], what: str, where: str) -> None:
             raise UserError(msg, usage=True)
 
 
-def _unique(names: list[str], where: str) -> None:
+def _unique(names: list[Any], where: str) -> None:
     for name in names:
         if names.count(name) > 1:
             msg = f"`{name}` stands twice among the {where}"

@@ -18,10 +18,13 @@ import polars as pl
 import pyarrow as pa
 
 from catalog.digests import fingerprint
-from catalog.files import alone, atomic, remove
+from catalog.files import alone, atomic, read_json, remove, sweep, write_json
+from catalog.judge import FROZEN
 from catalog.shards import read_table, write_table
 from catalog.store import SHORT, SourceVersion, Store
+from curate import pools
 from curate.dedup import criteria, prefer, tasks
+from curate.dedup.tasks import FOUND as FOUND
 from curate.dedup.tasks import Array, Run, Work
 from curate.engines.base import Engine
 from curate.recipe import StageSpec
@@ -29,7 +32,7 @@ from curate.score import portable
 from filters import base
 from filters.shared import pairs
 
-FOUND = pa.schema([("id", pa.string()), ("cluster", pa.string()), ("similarity", pa.float64())])
+RULES = 1  # raise it when the same signatures would give other clusters
 READ = 100_000  # samples of a run of shards
 PART = 400_000  # samples for each part: 14 bands make 5.6 million keys of 20 bytes
 STAR = 100_000  # members of the components that one task cuts
@@ -53,10 +56,7 @@ class Dedup:
     @property
     def sources(self) -> list[SourceVersion]:
         """The sources that it looks at, by name: frozen ones among them."""
-        every = [*self.members, *self.frozen]
-        return sorted(
-            (s for s in every if not self.stage.sources or s.name in self.stage.sources), key=lambda s: s.name
-        )
+        return pools.limited(self.stage, [*self.members, *self.frozen])
 
     @property
     def criteria(self) -> tuple[str, ...]:
@@ -72,10 +72,19 @@ class Dedup:
             "sources": sorted([s.name, s.digest, s.name in frozen] for s in self.sources),
             "tasks": sorted(self.stage.tasks),
             "prefer": list(self.criteria),
-            "scores": sorted(self.stages[name][1].fingerprint for name in criteria.stages_of(self.stage.prefer)),
+            "scores": [self._origin(name) for name in sorted(criteria.stages_of(self.stage.prefer))],
+            "rules": RULES,
         }
         folder = self.store.root / "clusters" / f"{self.flt.name}@{self.flt.fingerprint}"
         return folder / f"{fingerprint(scope)[:SHORT]}.parquet"
+
+    def _origin(self, name: str) -> list[object]:
+        """Return what decides about the preferred scores of a stage: where it is limited they are null, and pooled ones follow
+        from all samples that were pooled."""
+        spec, flt = self.stages[name]
+        origin: list[object] = [flt.fingerprint, sorted(spec.sources)]
+        pooled = [[s.name, s.digest] for s in pools.limited(spec, self.members)]
+        return [*origin, pooled, sorted(spec.tasks)] if flt.pooled else origin
 
     def clusters(self) -> pl.DataFrame:
         """Return (id, cluster, similarity, <criteria>) of every sample that has a duplicate, dropped or not.
@@ -87,15 +96,16 @@ class Dedup:
 
     def find(self, *, engine: Engine, progress: Step) -> None:
         """Write the clusters, if they are not there yet."""
-        if self.path.exists():
+        scratch = self.path.with_suffix(".work")
+        if self.path.exists() and not scratch.exists():
             return
         with alone(self.path.parent):
+            for left in self.path.parent.glob("*.work"):  # of runs that were killed and never came back
+                if left != scratch or self.path.exists():
+                    remove(left)
             if self.path.exists():  # another run has made it meanwhile
                 return
-            scratch = self.path.with_suffix(".work")
-            for left in self.path.parent.glob("*.work"):  # of runs that were killed and never came back
-                if left != scratch:
-                    remove(left)
+            sweep(self.path.parent)
             runs = _runs(self.sources)
             total = sum(len(r.shards) * r.shard_rows for r in runs)
             work = Work(
@@ -105,7 +115,7 @@ class Dedup:
                 folder=str(scratch.absolute()),
                 bits=max(0, (max(total, 1) // PART).bit_length()),
             )
-            scratch.mkdir(parents=True, exist_ok=True)
+            _begin(scratch, [*map(repr, runs), work.bits, STAR])
             places = _Places(dedup=self, runs=runs)
             if self.flt.keys is None or self.flt.alike is None:
                 if places.asked:
@@ -119,10 +129,21 @@ class Dedup:
 
 
 def canonical(found: pl.DataFrame, criteria: Sequence[str] = ()) -> pa.Table:
-    """Return clusters of two or more, named by their smallest id, sorted by cluster and id."""
+    """Return clusters of two or more, named by their smallest id, sorted by cluster and id; none of frozen samples alone."""
     frame = found.with_columns(pl.col("id").min().over("cluster").alias("cluster"))
+    if FROZEN in criteria:
+        frame = frame.filter((pl.col(FROZEN) == 0).any().over("cluster"))
     frame = frame.filter(pl.len().over("cluster") > 1).sort("cluster", "id").select(*FOUND.names, *criteria)
     return frame.to_arrow().cast(pa.schema([*FOUND, *((c, pa.float64()) for c in criteria)]))
+
+
+def _begin(scratch: Path, layout: Sequence[object]) -> None:
+    """Make the scratch folder, or keep it where what is in it was numbered and cut as it would be now."""
+    stamp = scratch / "layout.json"
+    told = fingerprint({"layout": list(map(str, layout))})
+    if scratch.exists() and (not stamp.exists() or read_json(stamp) != told):
+        remove(scratch)
+    write_json(stamp, told)
 
 
 def _runs(sources: Sequence[SourceVersion]) -> list[Run]:
@@ -143,11 +164,11 @@ def _found(
     folder = Path(work.folder)
     parts = sorted(
         engine.shuffle(tasks.Keys(work=work), runs, tasks.Group(work=work), scratch=folder / "keys")
-        if not (folder / "marks.npy").exists()
-        else (int(p.stem) for p in (folder / "groups").glob("*.npz"))
+        if not (folder / tasks.MARKS).exists()
+        else (int(p.stem) for p in (folder / "groups").glob("[0-9]*.npz"))
     )
     progress(1, steps)
-    if not (folder / "marks.npy").exists():
+    if not (folder / tasks.MARKS).exists():
         _mark(work, parts, total)
         remove(folder / "keys")
     missing = [r for r in runs if not work.path("extract", r.base, "arrow").exists()]
@@ -176,9 +197,8 @@ def _mark(work: Work, parts: Sequence[int], total: int) -> None:
     for part in parts:
         with np.load(work.path("groups", part, "npz")) as f:
             marks[f["rows"]] = True
-    target = Path(work.folder) / "marks.npy"
-    with atomic(target) as out:
-        np.save(out, marks)
+    with atomic(Path(work.folder) / tasks.MARKS) as out:
+        out.write(marks.data)  # not `np.save`: of a full disk it only says that it wrote less than it should
 
 
 def _preferred_first(members: pl.DataFrame, criteria: Sequence[str]) -> pl.DataFrame:
@@ -238,8 +258,8 @@ class _Places:
         rank = ranked.select("row", fresh.cum_sum().alias("rank"))
         preference = np.zeros(total)
         preference[rank["row"].to_numpy()] = -rank["rank"].to_numpy().astype(np.float64)
-        with atomic(Path(work.folder) / "preference.npy") as out:
-            np.save(out, preference)
+        with atomic(Path(work.folder) / "preference") as out:
+            out.write(preference.data)
 
     def look_up(self, rows: Array) -> pl.DataFrame:
         """Return (id, <criteria that are asked for>) of row numbers (ascending), aligned with them."""

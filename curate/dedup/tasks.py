@@ -25,7 +25,9 @@ from filters.shared import pairs
 from filters.shared.signatures import of_strings
 
 Array = npt.NDArray[Any]
+FOUND = pa.schema([("id", pa.string()), ("cluster", pa.string()), ("similarity", pa.float64())])
 ORDER = "__order"
+MARKS = "marks"  # a byte per row number: whether it shares a key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +85,12 @@ class Keys:
 
     def __call__(self, run: Run) -> pa.Table:
         """Return the keys of a run, and in which part each will be grouped: by its first bits."""
-        assert self.work.flt.keys is not None
         keys, rows = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
         for shard in run.shards:
             table, numbers = self.work.signatures(run, shard)
-            keyed = self.work.flt.keys(table)
-            keys.append(np.asarray(keyed["key"]))
-            rows.append(numbers[np.asarray(keyed["row"])])
+            row, found = keyed(self.work.flt, table)
+            keys.append(found)
+            rows.append(numbers[row])
         key = np.concatenate(keys)
         part = (
             (key >> np.uint64(64 - self.work.bits)).astype(np.int32) if self.work.bits else np.zeros(len(key), np.int32)
@@ -118,7 +119,7 @@ class Extract:
 
     def __call__(self, run: Run) -> int:
         """Write a run's signatures; return how many of its shards have some."""
-        marks = np.load(Path(self.work.folder) / "marks.npy", mmap_mode="r")
+        marks = np.memmap(Path(self.work.folder) / MARKS, np.bool_, "r")
         schema = pa.schema([("id", pa.string()), *self.work.flt.scores.items()])
         parts, numbers = [schema.empty_table()], [np.empty(0, np.int64)]
         for shard in run.shards:
@@ -146,7 +147,7 @@ def _wide(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def extracted(folder: Path, rows: Array) -> pa.Table:
     """Return the extracted signatures of `rows` (ascending, each once), aligned with them; memory-mapped, then copied."""
-    paths = sorted((int(p.stem), p) for p in (folder / "extract").glob("*.arrow"))
+    paths = sorted((int(p.stem), p) for p in (folder / "extract").glob("[0-9]*.arrow"))
     bases = [b for b, _ in paths] + [np.iinfo(np.int64).max]
     parts = []
     for k, (first, path) in enumerate(paths):
@@ -206,8 +207,72 @@ class Cut:
 def aligned(work: Work, rows: Array) -> tuple[pa.Table, Array, Any]:
     """Return the signatures of `rows` (in any order, repeated or not), where in that table each stands, and `alike`."""
     needed, at = np.unique(rows, return_inverse=True)
-    assert work.flt.alike is not None
-    return extracted(Path(work.folder), needed), at, work.flt.alike
+    flt = work.flt
+    assert flt.alike is not None
+    own = flt.alike
+
+    def alike(table: pa.Table, a: Array, b: Array) -> Array:
+        found = np.asarray(own(table, a, b))
+        if found.shape != a.shape or found.dtype.kind not in "fiub" or not ((found >= 0) & (found <= 1)).all():
+            raise broken(flt, "alike", f"{len(a)} numbers from 0 to 1", found)
+        return found
+
+    return extracted(Path(work.folder), needed), at, alike
+
+
+def clustered(flt: base.Filter, signatures: pa.Table) -> pl.DataFrame:
+    """Return (id, cluster, similarity, order) of signatures, `order` being the filter's own `preference` or null.
+
+    Raises `TypeError` for a filter that returns something else.
+    """
+    assert flt.cluster is not None
+    found = flt.cluster(signatures)
+    try:
+        own = (
+            found["preference"].cast(pa.float64())
+            if "preference" in found.column_names
+            else pa.nulls(len(found), pa.float64())
+        )
+        table = found.select(FOUND.names).cast(FOUND)  # polars gives large strings
+    except (AttributeError, KeyError, pa.ArrowException):
+        raise broken(flt, "cluster", ", ".join(f"{f.name}: {f.type}" for f in FOUND), found) from None
+    frame = pl.DataFrame(pl.from_arrow(table))
+    ids = pl.DataFrame({"id": pl.Series(signatures["id"].cast(pa.string()), dtype=pl.String)})
+    if (
+        sum(frame.null_count().row(0))
+        or frame["id"].is_duplicated().any()
+        or frame.join(ids, on="id", how="anti").height
+    ):
+        raise broken(flt, "cluster", "every sample once at most, and none that it was not given", frame)
+    if not frame["similarity"].is_between(-1, 1).all():  # a cosine, where it is semantic
+        raise broken(flt, "cluster", "similarities up to 1", frame)
+    return frame.with_columns(pl.Series("order", own, dtype=pl.Float64))
+
+
+def keyed(flt: base.Filter, signatures: pa.Table) -> tuple[Array, Array]:
+    """Return the rows and keys of signatures; raise `TypeError` for a filter that returns something else."""
+    assert flt.keys is not None
+    found = flt.keys(signatures)
+    want = pa.schema([("row", pa.int64()), ("key", pa.uint64())])
+    if not isinstance(found, pa.Table) or not set(want.names) <= set(found.column_names):
+        raise broken(flt, "keys", "a table of `row` and `key`", found)
+    found = found.select(want.names)
+    if found.schema != want or found["row"].null_count or found["key"].null_count:
+        raise broken(
+            flt, "keys", "row: int64, key: uint64, no nulls", found.schema.to_string(show_schema_metadata=False)
+        )
+    row = np.asarray(found["row"])
+    if len(row) and not (row.min() >= 0 and row.max() < signatures.num_rows):
+        raise broken(flt, "keys", f"rows from 0 to {signatures.num_rows - 1}", f"{row.min()} to {row.max()}")
+    return row, np.asarray(found["key"])
+
+
+def broken(flt: base.Filter, what: str, expected: str, got: object) -> TypeError:
+    """Return the error for a filter whose global half returns nonsense."""
+    shown = " ".join(str(got).split())[:200]
+    return TypeError(
+        f"filter `{flt.name}` is broken: `{what}` must return {expected}; got {type(got).__name__} {shown}"
+    )
 
 
 def save(path: Path, **arrays: Array) -> None:
@@ -234,13 +299,10 @@ class Whole:
         wide = pa.schema([(f.name, pa.large_binary() if pa.types.is_binary(f.type) else f.type) for f in schema])
         table = pa.concat_tables([wide.empty_table(), *(p.cast(wide) for p in parts)]).combine_chunks()
         rows = np.concatenate(numbers)
-        preference = Path(self.work.folder) / "preference.npy"
+        preference = Path(self.work.folder) / "preference"
         if preference.exists():
-            table = table.append_column("preference", pa.array(np.load(preference)[rows]))
-        assert self.work.flt.cluster is not None
-        found = pl.DataFrame(pl.from_arrow(self.work.flt.cluster(table)))
-        order = pl.col("preference") if "preference" in found.columns else pl.lit(None, pl.Float64)
-        found = found.select("id", "cluster", "similarity", order.alias("order"))
+            table = table.append_column("preference", pa.array(np.fromfile(preference)[rows]))
+        found = clustered(self.work.flt, table)
         row = pl.DataFrame({"id": pl.Series(table["id"].cast(pa.string())), "row": rows})
         out = Path(self.work.folder) / "found.parquet"
         joined = found.join(row, on="id", how="left", validate="1:1").select(

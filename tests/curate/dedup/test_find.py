@@ -10,15 +10,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from catalog import ledger
 from catalog.digests import file_digest
+from catalog.errors import UserError
 from catalog.store import DatasetVersion, Store
 from curate import recipe as recipes
 from curate import run as runs
 from curate.dedup import find as finding
+from curate.dedup import tasks
 from curate.engines import _spill
 from curate.engines.choose import choose, names
 from filters import base
@@ -242,3 +246,125 @@ def test_a_frozen_source_stays_and_is_in_no_dataset_version(tmp_path: Path) -> N
     open_ = recipes.parse({**raw, "frozen": []}, "test")
     both = runs.run(open_, store, engine=Serial(), data=tmp_path, progress=lambda *_: None).dataset
     assert both.digest != found.digest
+
+
+def test_what_killed_writers_left_in_the_scratch_folder_is_in_nobodys_way(
+    recipe: Path, done: tuple[Path, DatasetVersion], tmp_path: Path
+) -> None:
+    """Half a file under a temporary name beside every kind of file, each time the run is cut."""
+    tasks, planted = 8, set()
+    while True:
+        try:
+            found = go(recipe, tmp_path, Serial(tasks=tasks))
+            break
+        except KeyboardInterrupt:
+            tasks += 8
+        for step in ("keys", "groups", "extract", "edges", "stars"):
+            for folder in tmp_path.glob(f"clusters/*/*.work/{step}"):
+                suffix = next(folder.iterdir()).suffix
+                (folder / f".tmp-9-00001{suffix}").write_bytes(b"half")
+                planted.add(step)
+    assert len(planted) >= 4
+    assert found.digest == done[1].digest
+    assert bytes_of(tmp_path) == bytes_of(done[0])
+    assert not [p for p in (tmp_path / "clusters").rglob("*") if p.name.startswith(".tmp-") or p.suffix == ".work"]
+
+
+def test_a_scratch_folder_that_was_cut_otherwise_is_not_used(
+    recipe: Path, done: tuple[Path, DatasetVersion], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row numbers mean something else in it, as after an update that reads more shards at once."""
+    with monkeypatch.context() as other:
+        for name, value in (("PART", 200), ("READ", 40), ("STAR", 7)):
+            other.setattr(finding, name, value)
+        with pytest.raises(KeyboardInterrupt):
+            go(recipe, tmp_path, Serial(tasks=70))
+    assert list(tmp_path.glob("clusters/*/*.work/*/*"))
+    assert go(recipe, tmp_path).digest == done[1].digest
+    assert bytes_of(tmp_path) == bytes_of(done[0])
+
+
+@pytest.mark.parametrize("bounds", [{}, {"words": {"min": 1}}])
+def test_clusters_of_an_earlier_run_are_not_taken_where_the_preferred_stage_looks_elsewhere(
+    bounds: dict[str, Any], tmp_path: Path
+) -> None:
+    """Limited to `b`, the stage has no score for `a`, and the copy in `b` is preferred."""
+    said = "that is the thing with a few words of which some are to be and have and of " * 3
+    for name, text in (("a", said), ("b", said.upper())):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"text": text}) + "\n")
+    sources = [
+        {"name": n, "format": "text", "path": f"{n}.jsonl", "fields": {"text": "text"}, "task": "text"} for n in "ab"
+    ]
+    found = []
+    for store, limits in (("one", {}), ("one", {"sources": ["b"]}), ("fresh", {"sources": ["b"]})):
+        quality = {"filter": "gopher_quality", "bounds": bounds, **limits}
+        stages = [quality, {"filter": "dedup_text", "prefer": ["gopher_quality.words"]}]
+        spec = recipes.parse({"name": "x", "sources": sources, "stages": stages}, "test")
+        found.append(
+            runs.run(spec, Store(tmp_path / store), engine=Serial(), data=tmp_path, progress=lambda *_: None).dataset
+        )
+    assert [{s["name"]: s["kept"] for s in d.sources} for d in found] == [
+        {"a": 1, "b": 0}, {"a": 0, "b": 1}, {"a": 0, "b": 1},
+    ]  # fmt: skip
+    assert found[1].digest == found[2].digest
+
+
+def test_duplicates_within_a_frozen_source_are_nobodys_business() -> None:
+    rows = {"id": ["a/1", "a/2", "a/3", "b/1"], "cluster": ["1", "1", "3", "3"], "similarity": [1.0] * 4}
+    found = finding.canonical(pl.DataFrame({**rows, "frozen": [1.0, 1.0, 1.0, 0.0]}), ("frozen",))
+    assert found["id"].to_pylist() == ["a/3", "b/1"]
+
+
+@pytest.mark.parametrize(
+    ("row", "key", "said"),
+    [
+        ([0, 99], pa.array([1, 1], pa.uint64()), "rows from 0 to 1; got str 0 to 99"),
+        ([-1, 0], pa.array([1, 1], pa.uint64()), "rows from 0 to 1; got str -1 to 0"),
+        ([0, 1], pa.array([1.0, 1.0]), "key: double"),
+        ([0, 1], pa.array([1, None], pa.uint64()), "no nulls"),
+    ],
+)
+def test_keys_that_mean_nothing_are_told(row: list[int], key: Any, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from filters import dedup_exact
+
+    monkeypatch.setattr(dedup_exact, "keys", lambda _: pa.table({"row": pa.array(row, pa.int64()), "key": key}))
+    with pytest.raises(TypeError, match=said):
+        tasks.keyed(base.load("dedup_exact"), pa.table({"id": ["a", "b"], "signature": ["x", "x"]}))
+
+
+@pytest.mark.parametrize("similarity", [np.nan, 2.0, -1.0])
+def test_similarities_that_mean_nothing_are_told(
+    similarity: float, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from filters import dedup_exact
+
+    monkeypatch.setattr(dedup_exact, "alike", lambda _, a, b: np.full(len(a), similarity))
+    with pytest.raises(TypeError, match="`dedup_exact` is broken: `alike` must return"):
+        go(recipe, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [None, {"id": ["zz"]}, {"id": ["a", "a"]}, {"id": ["a", None]}, {"similarity": [np.nan]}, {"similarity": ["x"]}],
+)
+def test_clusters_that_mean_nothing_are_told(found: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from filters import dedup_phash
+
+    size = len(next(iter(found.values()))) if found else 0
+    table = (
+        pa.table({"id": ["a"] * size, "cluster": ["a"] * size, "similarity": [1.0] * size, **found}) if found else None
+    )
+    monkeypatch.setattr(dedup_phash, "cluster", lambda _: table)
+    with pytest.raises(TypeError, match="`dedup_phash` is broken: `cluster` must return"):
+        tasks.clustered(base.load("dedup_phash"), pa.table({"id": ["a", "b"]}))
+
+
+def test_a_criterion_or_a_frozen_source_given_twice_is_told() -> None:
+    source = {"name": "a", "format": "text", "path": "a.jsonl", "fields": {"text": "text"}}
+    raw = {"name": "x", "sources": [source, {**source, "name": "b"}]}
+    with pytest.raises(UserError, match="`length` stands twice"):
+        recipes.parse({**raw, "stages": [{"filter": "dedup_exact", "prefer": ["length", "length"]}]}, "test")
+    with pytest.raises(UserError, match="`a` stands twice"):
+        recipes.parse({**raw, "frozen": ["a", "a"]}, "test")
+    with pytest.raises(UserError, match="that is not frozen"):
+        recipes.parse({**raw, "frozen": ["a", "b"]}, "test")
