@@ -133,6 +133,8 @@ def pictures(n: int) -> Iterator[tuple[str, Image.Image]]:
     for kind, found in _found(n).items():
         for data in found:
             image = Image.open(io.BytesIO(data))
+            if not 24 <= min(image.size) <= max(image.size) <= 2048:
+                continue
             if image.mode in ("RGBA", "LA", "P"):
                 image = image.convert("RGBA")
                 white = Image.new("RGBA", image.size, "white")
@@ -141,7 +143,7 @@ def pictures(n: int) -> Iterator[tuple[str, Image.Image]]:
             image = image.convert("RGB")
             low, high = image.convert("L").getextrema()
             shown = hashlib.sha256(image.tobytes()).hexdigest()
-            if shown not in seen and high - low > 16 and min(image.size) >= 24:
+            if shown not in seen and high - low > 16:
                 seen.add(shown)
                 yield kind, image
 
