@@ -21,8 +21,9 @@ Two images are the same when
    are not duplicates.
 With `rotations: true` one of them may also be mirrored or rotated by quarters. That costs eight times the search.
 
-Clusters are stars: every member is a duplicate of the centre, which is the sample with the most duplicates (then the
-smallest id); a chain of ever so slightly different pictures is not one cluster. `similarity` is that to the centre.
+Clusters are stars: every member is a duplicate of the centre, which is the sample with the most candidates (then the
+smallest id); a chain of ever so slightly different pictures is not one cluster. `similarity` is that to the centre. Samples are
+compared with centres only, so that many copies of one picture cost little.
 
 Defaults, all ours: `radius` 11 of 64 bits, about as Zauner 2010 ("Implementation and benchmarking of perceptual image hash
 functions") and the ImageHash manual (10) have it, and no dearer than 10; `similarity` 0.85 and `text_similarity` 0.5,
@@ -30,6 +31,7 @@ measured on planted copies (docs/results/image_dedup.md). What it cannot tell ap
 point of the thumbnail, a 48th of the side: two receipts of one till, drawings of thin lines, dark details on dark.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,15 +126,16 @@ def cluster(
     ids = pa.chunked_array([table["id"].combine_chunks().cast(pa.string())])
     rank = np.asarray(pc.sort_indices(ids)).astype(np.int64)  # samples are numbered in order of their ids from here on
     known = _Samples.of(table["phash"], rank)
-    found = [
-        _pairs(known, int(n), radius, similarity, pair, text_similarity, TURNS if rotations else 1)
-        for n in np.unique(known.images)
-    ]
-    a, b, share = (np.concatenate(c) for c in zip(*found, strict=True))
     prefer = np.zeros(len(rank))
     if "preference" in table.column_names:
         prefer = np.nan_to_num(np.asarray(table["preference"].cast(pa.float64()).fill_null(np.nan)), nan=-np.inf)[rank]
-    centre, best = _stars(a, b, share, prefer, len(rank))
+    turns = TURNS if rotations else 1
+    centre, best = np.full(len(rank), -1), np.zeros(len(rank))
+    for n in np.unique(known.images):
+        rows = np.flatnonzero(known.images == n)
+        pairs = _candidates(known, rows, radius, turns, text_similarity if pair == "image+text" else None)
+        check = _Check(known=known, images=int(n), radius=radius, least=similarity, turns=turns)
+        _stars(pairs, prefer, check, centre, best)
     members = np.flatnonzero(centre >= 0)
     name = np.full(len(rank), len(rank))
     np.minimum.at(name, centre[members], members)
@@ -238,12 +241,21 @@ def _sketch(data: Array, begin: Array, rows: Array, first: Array, out: Array) ->
             at += 4
 
 
-def _pairs(
-    known: _Samples, n: int, radius: int, least: float, pair: str, text_least: float, turns: int
-) -> tuple[Array, Array, Array]:
-    """Return (i, j, similarity), i < j, of all pairs of duplicates among samples with `n` images each."""
-    rows = np.flatnonzero(known.images == n)
-    found = []
+@dataclass(frozen=True, kw_only=True)
+class _Pairs:
+    """Pairs of samples, and how the first image of `a` is turned."""
+
+    a: Array
+    b: Array
+    how: Array
+
+    def __getitem__(self, some: Array) -> "_Pairs":
+        return _Pairs(a=self.a[some], b=self.b[some], how=self.how[some])
+
+
+def _candidates(known: _Samples, rows: Array, radius: int, turns: int, text_least: float | None) -> _Pairs:
+    """Return the pairs of `rows` whose first images lie within the radius, and that say the same if that is asked for."""
+    found = [_Pairs(a=rows[:0], b=rows[:0], how=rows[:0])]
     base = known.keys(rows, 0, 0, HASHES)
     others = known.keys(rows, 0, HASHES, TURNS - 1) if turns > 1 else base[:, :0]
     for how in range(turns):
@@ -252,16 +264,15 @@ def _pairs(
             q, b = np.minimum(q, b), np.maximum(q, b)
         once = np.unique(q * len(rows) + b)
         i, j = once // len(rows), once % len(rows)
-        if pair == "image+text":
+        if text_least is not None:
             same = _same_text(known, rows, i, j, text_least)
             i, j = i[same], j[same]
-        found.append(_verified(known, rows, i, j, how, n, radius, least, turns))
-    i, j, share = (np.concatenate(c) for c in zip(*found, strict=True))
-    low, high = np.minimum(i, j), np.maximum(i, j)
-    order = np.lexsort((-share, high, low))
-    low, high, share = low[order], high[order], share[order]
-    once = np.append(True, (np.diff(low) != 0) | (np.diff(high) != 0))[: len(low)]
-    return rows[low[once]], rows[high[once]], share[once]
+        found.append(_Pairs(a=rows[i], b=rows[j], how=np.full(len(i), how)))
+    return _Pairs(
+        a=np.concatenate([p.a for p in found]),
+        b=np.concatenate([p.b for p in found]),
+        how=np.concatenate([p.how for p in found]),
+    )
 
 
 def _same_text(known: _Samples, rows: Array, i: Array, j: Array, least: float) -> Array:
@@ -274,59 +285,78 @@ def _same_text(known: _Samples, rows: Array, i: Array, j: Array, least: float) -
     return same
 
 
-def _verified(
-    known: _Samples, rows: Array, i: Array, j: Array, how: int, n: int, radius: int, least: float, turns: int
-) -> tuple[Array, Array, Array]:
-    """Return the pairs of which all images match, the first of `i` turned by `how`."""
-    parts = [(i[:0], j[:0], np.zeros(0))]
-    for begin in range(0, len(i), BLOCK):
-        a, b = i[begin : begin + BLOCK], j[begin : begin + BLOCK]
-        share = np.ones(len(a))
-        for image in range(n):
-            one, at_one = np.unique(a, return_inverse=True)
-            two, at_two = np.unique(b, return_inverse=True)
-            x, y = known.signatures(rows[one], image), known.signatures(rows[two], image)
-            if image == 0:
-                hows = np.full(len(a), how)
-            else:
-                hows, apart = nearest(x, y, at_one, at_two, turns)
-                hows = np.where(apart <= radius, hows, -1)
-            found = np.zeros(len(a))
-            for k in np.unique(hows[hows >= 0]):
-                mine = hows == k
-                found[mine] = overlap(turned(x, int(k)), y, at_one[mine], at_two[mine], guided=k == 0)
-            share = np.minimum(share, found)
-            a, b, share = a[share >= least], b[share >= least], share[share >= least]
-        parts.append((a, b, share))
-    return tuple(np.concatenate(c) for c in zip(*parts, strict=True))  # type: ignore[return-value]
+@dataclass(frozen=True, kw_only=True)
+class _Check:
+    """Looks whether all images of two samples match."""
+
+    known: _Samples
+    images: int
+    radius: int
+    least: float
+    turns: int
+
+    def __call__(self, pairs: _Pairs) -> Array:
+        """Return the similarity of every pair, 0 where it is no duplicate."""
+        out = np.zeros(len(pairs.a))
+        for begin in range(0, len(out), BLOCK):
+            some = np.arange(begin, min(begin + BLOCK, len(out)))
+            share = np.ones(len(some))
+            for image in range(self.images):
+                share = np.minimum(share, self._image(pairs[some], image))
+                some, share = some[share >= self.least], share[share >= self.least]
+            out[some] = share
+        return out
+
+    def _image(self, pairs: _Pairs, image: int) -> Array:
+        one, at_one = np.unique(pairs.a, return_inverse=True)
+        two, at_two = np.unique(pairs.b, return_inverse=True)
+        x, y = self.known.signatures(one, image), self.known.signatures(two, image)
+        how = pairs.how
+        if image > 0:
+            how, apart = nearest(x, y, at_one, at_two, self.turns)
+            how = np.where(apart <= self.radius, how, -1)
+        out = np.zeros(len(how))
+        for k in np.unique(how[how >= 0]):
+            mine = how == k
+            out[mine] = overlap(turned(x, int(k)), y, at_one[mine], at_two[mine], guided=k == 0)
+        return out
 
 
 # -- stars -------------------------------------------------------------------------------------------------------------
 
 
-def _stars(a: Array, b: Array, share: Array, prefer: Array, n: int) -> tuple[Array, Array]:
-    """Return the centre of every sample's star, -1 where it is alone, and the similarity to it."""
-    one, two, both = np.concatenate([a, b]), np.concatenate([b, a]), np.concatenate([share, share])
-    order = np.lexsort((two, one))
-    first = starts(np.bincount(one, minlength=n))
-    some = np.flatnonzero(np.diff(first))
-    turn = some[np.lexsort((some, -np.diff(first)[some], -prefer[some]))]
-    return _cut(turn, first, two[order], both[order], n)  # type: ignore[no-any-return]
+def _stars(pairs: _Pairs, prefer: Array, check: Callable[[_Pairs], Array], centre: Array, best: Array) -> None:
+    """Fill in the centre of every sample's star, and the similarity to it.
+
+    In order of preference, of the number of candidates and of id: who is in no star yet is compared with its candidates that
+    are in none, and becomes the centre of those that are its duplicates. In rounds: of all that no candidate goes before.
+    """
+    nodes, at = np.unique(np.concatenate([pairs.a, pairs.b]), return_inverse=True)
+    a, b = at[: len(pairs.a)], at[len(pairs.a) :]
+    turn = np.empty(len(nodes), np.int64)
+    turn[np.lexsort((nodes, -np.bincount(at, minlength=len(nodes)), -prefer[nodes]))] = np.arange(len(nodes))
+    left = np.arange(len(a))
+    while len(left):
+        i, j = a[left], b[left]
+        before = np.full(len(nodes), len(nodes))
+        np.minimum.at(before, i, turn[j])
+        np.minimum.at(before, j, turn[i])
+        first = turn < before
+        now = first[i] | first[j]
+        share = check(pairs[left[now]])
+        hit = share > 0
+        one = np.where(first[i[now]], i[now], j[now])[hit]
+        other = (i[now] + j[now])[hit] - one
+        _join(nodes[one], nodes[other], turn[one], share[hit], centre, best)
+        alone = centre[nodes] < 0
+        left = left[~now & alone[i] & alone[j]]
 
 
-@kernel
-def _cut(turn: Array, first: Array, other: Array, share: Array, n: int) -> tuple[Array, Array]:
-    """In turn, whoever is in no star yet becomes the centre of one, of all its neighbours that are in none."""
-    centre = np.full(n, -1, np.int64)
-    best = np.zeros(n)
-    for k in turn:
-        if centre[k] >= 0:
-            continue
-        for at in range(first[k], first[k + 1]):
-            m = other[at]
-            if centre[m] < 0:
-                centre[m] = k
-                best[m] = share[at]
-                centre[k] = k
-                best[k] = max(best[k], share[at])
-    return centre, best
+def _join(one: Array, other: Array, turn: Array, share: Array, centre: Array, best: Array) -> None:
+    """Let every one of `other` join the first in turn of those in `one` that it was found to be a duplicate of."""
+    order = np.lexsort((-share, turn, other))
+    once = np.append(True, np.diff(other[order]) != 0)[: len(order)]
+    one, other, share = one[order][once], other[order][once], share[order][once]
+    centre[other], best[other] = one, share
+    centre[one] = one
+    np.maximum.at(best, one, share)

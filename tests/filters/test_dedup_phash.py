@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageEnhance
 
 from catalog.errors import UserError
 from curate.synth import charts, documents, scenes
 from curate.synth.item import Item, stream
 from filters.base import load
-from filters.dedup_phash import _stars
+from filters.dedup_phash import _Pairs, _stars
 from filters.shared.alignment import similarity
 from filters.shared.images import Images
 from filters.shared.perceptual import Signatures, signature
@@ -198,14 +200,41 @@ def test_two_turned_images_of_one_sample() -> None:
     assert clusters(table, pair="image") == {}
 
 
+def stars(
+    n: int, edges: dict[tuple[int, int], float], prefer: list[float] | None = None
+) -> tuple[list[int], list[float]]:
+    """The centres of `n` samples and the similarities to them; a pair of similarity 0 is a candidate and no duplicate."""
+    a, b = (np.array([e[k] for e in edges], np.int64) for k in (0, 1))
+    centre, best = np.full(n, -1), np.zeros(n)
+
+    def check(pairs: _Pairs) -> np.ndarray:
+        return np.array([edges[i, j] for i, j in zip(pairs.a.tolist(), pairs.b.tolist(), strict=True)])
+
+    _stars(_Pairs(a=a, b=b, how=np.zeros(len(a), np.int64)), np.array(prefer or [0.0] * n), check, centre, best)
+    return centre.tolist(), best.tolist()
+
+
 def test_a_chain_is_cut_into_stars() -> None:
-    # b lies between a and c; a and c are not alike.
-    one, two = np.array([0, 1]), np.array([1, 2])
-    centre, best = _stars(one, two, np.array([0.9, 0.8]), np.zeros(4), 4)
-    assert centre.tolist() == [1, 1, 1, -1]
-    assert best.tolist() == [0.9, 0.9, 0.8, 0.0]
-    centre, _ = _stars(one, two, np.array([0.9, 0.8]), np.array([1.0, 0.0, 0.0, 0.0]), 4)  # a is preferred
-    assert centre.tolist() == [0, 0, -1, -1]
+    chain = {(0, 1): 0.9, (1, 2): 0.8}  # 1 lies between 0 and 2, which are not alike
+    assert stars(4, chain) == ([1, 1, 1, -1], [0.9, 0.9, 0.8, 0.0])
+    assert stars(4, chain, [1.0, 0.0, 0.0, 0.0]) == ([0, 0, -1, -1], [0.9, 0.9, 0.0, 0.0])  # 0 is preferred
+    assert stars(3, {(0, 1): 0.0, (1, 2): 0.8}) == ([-1, 1, 1], [0.0, 0.8, 0.8])
+    assert stars(2, {(0, 1): 0.0}) == ([-1, -1], [0.0, 0.0])
+    assert stars(2, {}) == ([-1, -1], [0.0, 0.0])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.tuples(st.integers(0, 7), st.integers(0, 7)), st.sampled_from([0.0, 0.9, 0.95]), max_size=20))
+def test_rounds_give_what_one_after_the_other_gives(edges: dict[tuple[int, int], float]) -> None:
+    edges = {(i, j): s for (i, j), s in edges.items() if i < j}
+    count = [sum(k in e for e in edges) for k in range(8)]
+    want = [-1] * 8
+    for k in sorted(range(8), key=lambda x: (-count[x], x)):
+        mine = [i + j - k for (i, j), s in edges.items() if k in (i, j) and s and want[i + j - k] < 0]
+        if want[k] < 0 and mine:
+            for m in [*mine, k]:
+                want[m] = k
+    assert stars(8, edges)[0] == want
 
 
 def test_signatures_in_many_chunks_are_the_same() -> None:
