@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from catalog.digests import file_digest
 from catalog.files import share
@@ -156,9 +157,22 @@ def _earlier(
 ) -> Path | None:
     for other in earlier:
         scores = _path(store, flt, other.digest, shard)
-        if scores.exists() and _shard_digest(store, other, shard) == _shard_digest(store, source, shard):
+        if not scores.exists() or _shard_digest(store, other, shard) != _shard_digest(store, source, shard):
+            continue
+        if _rows(scores) == _rows(_samples(store, source, shard)):  # or they are damaged, or of another cut into shards
             return scores
     return None
+
+
+def _rows(path: Path) -> int | None:
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (OSError, pa.ArrowException):
+        return None
+
+
+def _samples(store: Store, source: SourceVersion, shard: int) -> Path:
+    return store.source_dir(source.name, source.digest) / "samples" / shard_name(shard, "parquet")
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -168,7 +182,7 @@ def _digest_of(path: Path, stamp: tuple[int, int]) -> str:
 
 def _shard_digest(store: Store, source: SourceVersion, shard: int) -> str:
     """Return the digest of a shard's samples, digests of their media among them."""
-    path = store.source_dir(source.name, source.digest) / "samples" / shard_name(shard, "parquet")
+    path = _samples(store, source, shard)
     at = path.stat()
     return _digest_of(path, (at.st_size, at.st_mtime_ns))
 

@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from catalog.errors import UserError
 from catalog.files import atomic
 from catalog.judge import Rule, applies
 from catalog.shards import read_table, shard_name, write_table
@@ -66,7 +67,12 @@ class Work:
         store = Store(self.root)
         path = store.source_dir(run.source, run.digest) / "samples" / shard_name(shard, "parquet")
         heads = read_table(path, ["id", "source", "task"])
-        scores = read_table(store.score_path(self.flt.name, self.flt.fingerprint, run.digest, shard))
+        scored = store.score_path(self.flt.name, self.flt.fingerprint, run.digest, shard)
+        scores = read_table(scored)
+        if scores.num_rows != heads.num_rows:
+            has, want = f"{scores.num_rows:,}", f"{heads.num_rows:,}"
+            msg = f"`{scored}` has scores of {has} samples, the shard has {want}: it was cut differently before"
+            raise UserError(msg, hint=f"remove `{scored.parent}` and run it again")
         rule = Rule(stage=self.flt.name, fingerprint="", score="", tasks=self.tasks)
         mask = applies(pl.DataFrame(pl.from_arrow(heads)), rule).to_numpy()
         mask = mask & np.asarray(pc.is_valid(scores[next(iter(self.flt.scores))]))

@@ -18,6 +18,7 @@ import pytest
 from catalog import ledger
 from catalog.digests import file_digest
 from catalog.errors import UserError
+from catalog.files import remove
 from catalog.store import DatasetVersion, Store
 from curate import recipe as recipes
 from curate import run as runs
@@ -368,3 +369,27 @@ def test_a_criterion_or_a_frozen_source_given_twice_is_told() -> None:
         recipes.parse({**raw, "frozen": ["a", "a"]}, "test")
     with pytest.raises(UserError, match="that is not frozen"):
         recipes.parse({**raw, "frozen": ["a", "b"]}, "test")
+
+
+def test_signatures_of_another_cut_into_shards_are_told(tmp_path: Path) -> None:
+    """The source's folder was removed by hand and read again with other `shard_rows`; its scores are still those of before."""
+    recipe, store = write(tmp_path / "corpus", texts(90)), tmp_path / "store"
+    go(recipe, store)
+    for folder in ("sources", "datasets", "clusters"):
+        remove(store / folder)
+    with pytest.raises(UserError, match="it was cut differently before"):
+        go(recipe, store, shard_rows=7)
+
+
+def test_an_appended_source_takes_over_whole_scores_alone(tmp_path: Path) -> None:
+    """Of two shards that are as they were, the scores of one are damaged: they are made again, and nothing else."""
+    recipe, store = write(tmp_path / "corpus", texts(90)), tmp_path / "store"
+    first = go(recipe, store)
+    paths = sorted(store.glob("scores/dedup_exact@*/*/*.parquet"))
+    paths[0].write_bytes(b"half")
+    with (tmp_path / "corpus" / "texts" / "2.jsonl").open("a") as f:
+        f.write(json.dumps({"text": "one more"}) + "\n")
+    second = go(recipe, store)
+    assert second.counts["rows"] == first.counts["rows"] + 1
+    new = [p for p in store.glob("scores/dedup_exact@*/*/*.parquet") if p.parent != paths[0].parent]
+    assert {p.name: p.stat().st_nlink for p in new} == {"00000.parquet": 1, "00001.parquet": 2, "00002.parquet": 1}
