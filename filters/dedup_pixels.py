@@ -66,7 +66,7 @@ def _update(whole: "hashlib.blake2b", picture: Pixels, width: float, height: flo
     side = max(picture.shape[:2])
     true = max(width, height)  # NaN where it is not known
     whole.update(np.array([*picture.shape[:2], true if true > side else side], "<i8").tobytes())
-    whole.update(np.ascontiguousarray(picture))
+    whole.update(np.ascontiguousarray(picture).data)
 
 
 def _check(pair: str) -> None:

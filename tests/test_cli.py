@@ -353,7 +353,9 @@ def test_a_key_given_twice_tabs_and_a_store_that_is_not_there(tmp_path: Path) ->
     assert done.stderr.startswith("error: ")
 
 
-def test_mask_and_fit_quality(tmp_path: Path) -> None:
+def test_mask_and_fit_quality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")  # no cell is broken into lines
+
     def lines(name: str, texts: list[str]) -> None:
         (tmp_path / name).write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
 

@@ -226,7 +226,7 @@ def _correlation(a: Array, b: Array, window: Array) -> float:
     vv = svv - sv * sv / m
     if uu <= 1e-6 * m or vv <= 1e-6 * m:
         return 0.0
-    return (suv - su * sv / m) / np.sqrt(uu * vv)
+    return (suv - su * sv / m) / np.sqrt(uu * vv)  # type: ignore[no-any-return]
 
 
 @kernel
@@ -359,7 +359,7 @@ def _solve(m: Array) -> float:
         for j in range(k + 1, n):
             m[k, n] -= m[k, j] * m[j, n]
         m[k, n] /= m[k, k]
-    return m[0, n]
+    return m[0, n]  # type: ignore[no-any-return]
 
 
 @kernel

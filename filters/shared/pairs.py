@@ -67,7 +67,7 @@ def _turn(
         for p in range(begin, end):
             if used[p]:
                 mark[_find(parent, p)] = turn
-        late = np.int64(-1)
+        late = np.int64(-1)  # as numba has it: an index that changes its type would not compile
         for p in range(begin, end):
             if used[p]:
                 continue
@@ -75,7 +75,7 @@ def _turn(
                 pivot[k] = p
                 break
             if late < 0:
-                late = p
+                late = np.int64(p)
         if pivot[k] < 0:
             pivot[k] = late
         if pivot[k] >= 0:

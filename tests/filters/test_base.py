@@ -80,7 +80,9 @@ def test_a_broken_filter_is_caught():
 
 
 def test_the_global_halves_take_the_parameters_that_they_know():
-    assert load("dedup_minhash", {"bands": 5}).cluster.keywords["bands"] == 5
+    assert load("dedup_minhash", {"bands": 5}).keys.keywords == {"bands": 5, "rows": 8}
+    assert load("dedup_phash", {"radius": 5}).cluster.keywords["radius"] == 5
+    assert load("dedup_exact").cluster is not None
     assert load("decontaminate_text", {"n": 9}).build.keywords == {"n": 9, "stem": 13, "distinct_words": 5}
     assert load("gopher_quality").cluster is None
     assert load("gopher_quality").build is None
