@@ -21,9 +21,9 @@ Two images are the same when
    are not duplicates.
 With `rotations: true` one of them may also be mirrored or rotated by quarters. That costs eight times the search.
 
-Clusters are stars: every member is a duplicate of the centre, which is the sample with the most candidates (then the
-smallest id); a chain of ever so slightly different pictures is not one cluster. `similarity` is that to the centre. Samples are
-compared with centres only, so that many copies of one picture cost little.
+Clusters are stars: every member is a duplicate of the centre, which is the sample with the most and the closest
+candidates (then the smallest id); a chain of ever so slightly different pictures is not one cluster. `similarity` is that
+to the centre. Samples are compared with centres only, so that many copies of one picture cost little.
 
 Defaults, all ours: `radius` 11 of 64 bits, about as Zauner 2010 ("Implementation and benchmarking of perceptual image hash
 functions") and the ImageHash manual (10) have it, and no dearer than 10; `similarity` 0.85 and `text_similarity` 0.5,
@@ -41,7 +41,7 @@ import pyarrow.compute as pc
 from catalog.errors import UserError
 from filters.base import scorer
 from filters.shared.alignment import similarity as overlap
-from filters.shared.hamming import near
+from filters.shared.hamming import apart, near
 from filters.shared.images import Images
 from filters.shared.perceptual import HASHES, SIZE, TURNS, Array, Signatures, nearest, signatures, turned
 from filters.shared.sketches import jaccard, sketches
@@ -178,7 +178,10 @@ class _Samples:
 
     @classmethod
     def of(cls, column: pa.ChunkedArray, rank: Array) -> "_Samples":
-        data, chunk, begin, end = [], [], [], []
+        data: list[Array] = []
+        chunk: list[Array] = []
+        begin: list[Array] = []
+        end: list[Array] = []
         for part in column.chunks:
             if len(part):
                 raw = part.buffers()
@@ -188,7 +191,9 @@ class _Samples:
                 begin.append(offsets[:-1])
                 end.append(offsets[1:])
                 data.append(np.frombuffer(raw[2], np.uint8))
-        which, first, last = (np.concatenate(x)[rank] for x in (chunk, begin, end))
+        which: Array = np.concatenate(chunk)[rank]
+        first: Array = np.concatenate(begin)[rank]
+        last: Array = np.concatenate(end)[rank]
         words = np.zeros(len(rank), np.int64)
         for k, part in enumerate(data):
             mine = which == k
@@ -243,19 +248,20 @@ def _sketch(data: Array, begin: Array, rows: Array, first: Array, out: Array) ->
 
 @dataclass(frozen=True, kw_only=True)
 class _Pairs:
-    """Pairs of samples, and how the first image of `a` is turned."""
+    """Pairs of samples, how the first image of `a` is turned, and how close they are by their hashes."""
 
     a: Array
     b: Array
     how: Array
+    close: Array
 
     def __getitem__(self, some: Array) -> "_Pairs":
-        return _Pairs(a=self.a[some], b=self.b[some], how=self.how[some])
+        return _Pairs(a=self.a[some], b=self.b[some], how=self.how[some], close=self.close[some])
 
 
 def _candidates(known: _Samples, rows: Array, radius: int, turns: int, text_least: float | None) -> _Pairs:
     """Return the pairs of `rows` whose first images lie within the radius, and that say the same if that is asked for."""
-    found = [_Pairs(a=rows[:0], b=rows[:0], how=rows[:0])]
+    found = [_Pairs(a=rows[:0], b=rows[:0], how=rows[:0], close=rows[:0])]
     base = known.keys(rows, 0, 0, HASHES)
     others = known.keys(rows, 0, HASHES, TURNS - 1) if turns > 1 else base[:, :0]
     for how in range(turns):
@@ -267,11 +273,13 @@ def _candidates(known: _Samples, rows: Array, radius: int, turns: int, text_leas
         if text_least is not None:
             same = _same_text(known, rows, i, j, text_least)
             i, j = i[same], j[same]
-        found.append(_Pairs(a=rows[i], b=rows[j], how=np.full(len(i), how)))
+        close = np.maximum(radius + 1 - apart(base, i, j), 1)
+        found.append(_Pairs(a=rows[i], b=rows[j], how=np.full(len(i), how), close=close))
     return _Pairs(
         a=np.concatenate([p.a for p in found]),
         b=np.concatenate([p.b for p in found]),
         how=np.concatenate([p.how for p in found]),
+        close=np.concatenate([p.close for p in found]),
     )
 
 
@@ -328,13 +336,16 @@ class _Check:
 def _stars(pairs: _Pairs, prefer: Array, check: Callable[[_Pairs], Array], centre: Array, best: Array) -> None:
     """Fill in the centre of every sample's star, and the similarity to it.
 
-    In order of preference, of the number of candidates and of id: who is in no star yet is compared with its candidates that
-    are in none, and becomes the centre of those that are its duplicates. In rounds: of all that no candidate goes before.
+    In order of preference, of how many candidates there are and how close, and of id: who is in no star yet is compared
+    with its candidates that are in none, and becomes the centre of those that are its duplicates. In rounds: at one go all
+    that none of their candidates goes before.
     """
     nodes, at = np.unique(np.concatenate([pairs.a, pairs.b]), return_inverse=True)
     a, b = at[: len(pairs.a)], at[len(pairs.a) :]
     turn = np.empty(len(nodes), np.int64)
-    turn[np.lexsort((nodes, -np.bincount(at, minlength=len(nodes)), -prefer[nodes]))] = np.arange(len(nodes))
+    turn[np.lexsort((nodes, -np.bincount(at, np.tile(pairs.close, 2), len(nodes)), -prefer[nodes]))] = np.arange(
+        len(nodes)
+    )
     left = np.arange(len(a))
     while len(left):
         i, j = a[left], b[left]

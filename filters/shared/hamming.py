@@ -70,3 +70,17 @@ def _search(
                     found[1, n] = b
                     n += 1
     return found[0, :n], found[1, :n]
+
+
+@kernel
+def apart(hashes: Array, i: Array, j: Array) -> Array:
+    """Return in how many bits the first hash of `i[k]` and any of `j[k]`, or the other way round, differ at least."""
+    out = np.empty(len(i), np.int64)
+    for k in range(len(i)):
+        least = 64
+        for h in range(hashes.shape[1]):
+            one = popcount(hashes[i[k], 0] ^ hashes[j[k], h])
+            two = popcount(hashes[j[k], 0] ^ hashes[i[k], h])
+            least = min(least, one, two)
+        out[k] = least
+    return out

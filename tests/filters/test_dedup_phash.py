@@ -210,7 +210,13 @@ def stars(
     def check(pairs: _Pairs) -> np.ndarray:
         return np.array([edges[i, j] for i, j in zip(pairs.a.tolist(), pairs.b.tolist(), strict=True)])
 
-    _stars(_Pairs(a=a, b=b, how=np.zeros(len(a), np.int64)), np.array(prefer or [0.0] * n), check, centre, best)
+    _stars(
+        _Pairs(a=a, b=b, how=np.zeros(len(a), np.int64), close=np.ones(len(a), np.int64)),
+        np.array(prefer or [0.0] * n),
+        check,
+        centre,
+        best,
+    )
     return centre.tolist(), best.tolist()
 
 

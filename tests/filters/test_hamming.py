@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters.shared.hamming import near
+from filters.shared.hamming import apart, near
 
 bits = st.integers(0, 2**64 - 1)
 
@@ -36,3 +36,11 @@ def test_nothing_to_search() -> None:
     none = np.zeros(0, np.uint64)
     for q, b in ((none, none[:, None]), (np.ones(2, np.uint64), none[:, None]), (none, np.ones((2, 1), np.uint64))):
         assert [len(x) for x in near(q, b, 11)] == [0, 0]
+
+
+def test_apart_is_the_least_of_either_way() -> None:
+    hashes = np.random.default_rng(1).integers(0, 2**64, (6, 9), dtype=np.uint64)
+    i, j = np.array([0, 1, 2]), np.array([3, 4, 5])
+    one = np.bitwise_count(hashes[i, :1] ^ hashes[j]).min(1)
+    two = np.bitwise_count(hashes[j, :1] ^ hashes[i]).min(1)
+    assert apart(hashes, i, j).tolist() == np.minimum(one, two).tolist()
