@@ -130,6 +130,8 @@ def why(out: Mapping[str, Any]) -> None:
     for cluster in out["clusters"]:
         print(f"\ncluster of {cluster['stage']}")
         table(cluster["members"])
+    for step in out["onward"]:
+        print(f"\n{cell(step['id'])} itself went for {cell(step['match'])} ({step['stage']})")
     for other in out["others"]:
         _pair(out, other)
 

@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import polars as pl
 import pyarrow.compute as pc
 
 from catalog import ledger
@@ -20,7 +21,8 @@ OTHERS = 3  # members of a cluster that are shown beside a sample
 
 
 def why(store: Store, dataset: DatasetVersion, id_: str) -> dict[str, Any]:
-    """Return what `catalog.ledger.why` does, with `sample` {text, media, boxes} and `others`: [{id, by, text, .., common}]."""
+    """Return what `catalog.ledger.why` does, with `sample` {text, media, boxes}, `others`: [{id, by, text, .., common}], and
+    `onward`: [{id, stage, match}], who the survivor itself went for in a later stage, up to one that stays."""
     out = ledger.why(store, dataset, id_)
     if "reject" in out:
         return out
@@ -36,7 +38,23 @@ def why(store: Store, dataset: DatasetVersion, id_: str) -> dict[str, Any]:
         {"id": i, "by": by[i], **_cut(found), "common": common(mine["text"], found["text"]) if mine else ""}
         for i, found in shown.items()
     ]
-    return out | {"sample": _cut(mine) if mine else None, "others": others}
+    return out | {
+        "sample": _cut(mine) if mine else None,
+        "others": others,
+        "onward": list(onward(ledger.Ledger(store, dataset), id_)),
+    }
+
+
+def onward(book: ledger.Ledger, id_: str) -> Iterator[dict[str, str]]:
+    """Yield {id, stage, match} of the survivors of a duplicate that later stages dropped, each for the next one."""
+    at, first = id_, True
+    for rule in [r for r in book.rules if r.cluster]:
+        found = book.clusters(rule).filter((pl.col("id") == at) & (pl.col("rank") > 0))
+        if found.height:
+            match = str(found["keeper"][0])
+            if not first:
+                yield {"id": at, "stage": rule.stage, "match": match}
+            at, first = match, False
 
 
 def _cut(sample: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ A filter with `keys` and `alike` works out of core, step by step, each one a tas
 
     keys -> shuffle -> groups -> signatures of what shares a key -> edges -> components -> stars
 
-In memory stand a bit per sample, the edges, and the ids of samples that have a duplicate. Every step leaves its files in a
+In memory stand a byte per sample, the edges, and the ids of samples that have a duplicate. Every step leaves its files in a
 scratch folder, so that a run that was killed goes on where it was. A filter with `cluster` alone gets all its signatures
 at once, in one worker.
 """

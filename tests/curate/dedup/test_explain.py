@@ -15,7 +15,9 @@ from catalog.ledger import Ledger
 from catalog.store import DatasetVersion, Store
 from curate import recipe as recipes
 from curate import run as runs
+from curate import show
 from curate.dedup.explain import compare, page, pairs, stages
+from curate.why import why
 from tests.curate.dedup.test_find import Serial
 
 HOSTILE = "<script>alert(1)</script> & \u202e reversed \x1b[31m"
@@ -87,6 +89,30 @@ def test_orders(ran: tuple[Store, DatasetVersion]) -> None:
         pairs(*ran, stage="dedup_minhas")
     with pytest.raises(UserError, match="has no duplicate"):
         pairs(*ran, id_="texts/texts.jsonl:4")
+
+
+def test_who_survives_in_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two equal texts, and a longer one that is nearly the same: the first goes for the second, and that one for the third."""
+    said = " ".join(f"word{i}" for i in range(60))
+    lines = [said, said, f"{said} and more"]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in lines))
+    source = {
+        "name": "t",
+        "format": "text",
+        "path": "t.jsonl",
+        "task": "text",
+        "license": "MIT",
+        "fields": {"text": "text"},
+    }
+    stages = ["dedup_exact", {"filter": "dedup_minhash", "prefer": ["length"]}]
+    spec = recipes.parse({"name": "x", "sources": [source], "stages": stages}, "test")
+    store = Store(tmp_path / "store")
+    found = runs.run(spec, store, engine=Serial(), data=tmp_path, progress=lambda *_: None).dataset
+    out = why(store, found, "t/t.jsonl:2")
+    assert out["onward"] == [{"id": "t/t.jsonl:1", "stage": "dedup_minhash", "match": "t/t.jsonl:3"}]
+    assert why(store, found, "t/t.jsonl:1")["onward"] == why(store, found, "t/t.jsonl:3")["onward"] == []
+    show.why(out)
+    assert "t/t.jsonl:1 itself went for t/t.jsonl:3 (dedup_minhash)" in capsys.readouterr().out
 
 
 def test_the_page_loads_and_runs_nothing(ran: tuple[Store, DatasetVersion]) -> None:
