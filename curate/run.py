@@ -77,7 +77,7 @@ def score(
     store: Store,
     stages: Sequence[Bound],
     sources: Sequence[SourceVersion],
-    frozen: Sequence[SourceVersion],
+    frozen: Sequence[SourceVersion] = (),
     *,
     engine: Engine,
     progress: Progress,
