@@ -187,7 +187,9 @@ def cuvee(peer: str, full: Path, tiny: Path, work: Path, repeats: int) -> dict:
             stages = [(s, base.load(s.filter, s.params)) for s in plan.stages]
             runs.score(store, stages, list(sources.values()), engine=engine, progress=quiet)
             t2 = time.perf_counter()
-            dataset = runs.decide(plan, store, stages, sources, engine=engine, progress=quiet, volatile={"started": time.monotonic()})
+            dataset = runs.decide(
+                plan, store, stages, sources, engine=engine, progress=quiet, volatile={"started": time.monotonic()}
+            )
             t3 = time.perf_counter()
             for name, value in zip(times, (t1 - t0, t2 - t1, t3 - t2), strict=True):
                 times[name].append(value)
