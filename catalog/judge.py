@@ -201,9 +201,13 @@ def keepers(clusters: pl.DataFrame, rule: Rule) -> pl.DataFrame:
     for a sample that was dead already; keeper is the first frozen sample or the keeper, and for another frozen one itself;
     reason is the first of `rule.prefer` by which the keeper comes before the sample, or `id`, and null where rank is 0 or null.
     """
-    used = pl.col(FROZEN) == 1 if FROZEN in rule.prefer else pl.lit(value=False)
-    clusters = clusters.with_columns(pl.col("alive").fill_null(value=False) | used, used.alias("_frozen"))
-    frozen = pl.col("_frozen")
+    place, first = pl.int_range(pl.len()).over("cluster"), pl.col("id").first().over("cluster")
+    if FROZEN in rule.prefer:
+        frozen = pl.col(FROZEN) == 1
+        clusters = clusters.with_columns(pl.col("alive").fill_null(value=False) | frozen)
+        others = (frozen.cast(pl.Int64).sum().over("cluster") - 1).clip(0)
+        place = pl.when(frozen).then(0).otherwise(place - others)
+        first = pl.when(frozen).then("id").otherwise(first)
     order = [pl.col(name).cast(pl.Float64).fill_nan(None) for name in rule.prefer]
     alive = clusters.filter(pl.col("alive")).sort(
         [*order, pl.col("id")],
@@ -211,12 +215,8 @@ def keepers(clusters: pl.DataFrame, rule: Rule) -> pl.DataFrame:
         nulls_last=[True] * len(order) + [False],
     )
     ranked = alive.with_columns(
-        pl.when(frozen)
-        .then(0)
-        .otherwise(pl.int_range(pl.len()).over("cluster") - (frozen.cast(pl.Int64).sum().over("cluster") - 1).clip(0))
-        .cast(pl.Int32)
-        .alias("rank"),
-        pl.when(frozen).then("id").otherwise(pl.col("id").first().over("cluster")).alias("keeper"),
+        place.cast(pl.Int32).alias("rank"),
+        first.alias("keeper"),
         pl.coalesce(
             *(
                 pl.when(e.ne_missing(e.first().over("cluster"))).then(pl.lit(n))
