@@ -237,14 +237,19 @@ def _settle_clusters(
 
 def _states(written: ledger.Chunks, alive: Sequence[np.ndarray], members: pl.Series) -> pl.DataFrame:
     """Return (id, chunk, alive) of the samples that are in a cluster, after all bounds."""
-    parts = [pl.DataFrame(schema={"id": pl.String, "chunk": pl.Int64, "alive": pl.Boolean})]
+    empty = pl.DataFrame(schema={"id": pl.String, "chunk": pl.Int64, "alive": pl.Boolean})
     # Looked up by hash first: a table of all members for each chunk is dear.
     hashes = np.sort(members.hash().to_numpy())
-    for n, (place, keep) in enumerate(zip(written.places if len(members) else [], alive, strict=False)):
-        frame = written.heads(*place, ["id"]).with_columns(pl.lit(n, pl.Int64).alias("chunk"), pl.Series("alive", keep))
-        mine = frame["id"].hash().to_numpy()
-        near = hashes[np.minimum(np.searchsorted(hashes, mine), len(hashes) - 1)] == mine
-        parts.append(frame.filter(pl.Series(near)))
+
+    def mine(n: int) -> pl.DataFrame:
+        frame = written.heads(*written.places[n], ["id"])
+        frame = frame.with_columns(pl.lit(n, pl.Int64).alias("chunk"), pl.Series("alive", alive[n]))
+        own = frame["id"].hash().to_numpy()
+        near = hashes[np.minimum(np.searchsorted(hashes, own), len(hashes) - 1)] == own
+        return frame.filter(pl.Series(near))
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        parts = [empty, *ahead(pool, mine, range(len(written.places) if len(members) else 0))]
     return pl.concat(parts).join(members.to_frame("id"), on="id", how="semi")
 
 
